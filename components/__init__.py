@@ -1,0 +1,1 @@
+"""What each stage of the pipeline does; knows neither Prefect nor Streamlit."""

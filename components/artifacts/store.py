@@ -1,0 +1,308 @@
+"""The artifact store: the truth about what exists. Everything else (catalog, MLflow) can be
+rebuilt from it.
+
+    artifacts/<stage>/<key>/manifest.json              created once, last
+    artifacts/<stage>/<key>/attempts/<n>/files/        content of attempt n
+    artifacts/<stage>/<key>/attempts/<n>/journal/ log.txt request.json result.json progress.json resume/
+    artifacts/<stage>/<key>/condemned/<time>.json      manifests of artifacts found damaged
+
+Any number of attempts may race: one manifest wins, and files of two attempts never mix. The
+number of an attempt is its fence: creating its directory publishes it, and it only grows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pydantic_core
+from filelock import FileLock, Timeout
+
+from components.artifacts.manifest import FileRecord, Manifest, file_sha256
+from components.contract import BadInput, NotFound
+from components.settings import Settings
+
+
+class ObjectStore(Protocol):
+    """Keep named bytes; a name is a relative path with `/`."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return the bytes under `name`, or None."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put bytes under `name` atomically, replacing what was there."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Put bytes under `name` unless it exists; of racing writers exactly one gets True."""
+        ...
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield the names directly under `prefix`."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove `name`, if it is there, and everything under it."""
+        ...
+
+    def directory(self, name: str) -> Path:
+        """Return a local directory that holds what is under `name` and may be written to."""
+        ...
+
+
+class LocalStore:
+    """Keep objects as files under one directory; every write is fsynced before its name appears."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        temporary = self._temporary(name, data)
+        temporary.replace(self.root / name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        temporary = self._temporary(name, data)
+        try:
+            os.link(temporary, self.root / name)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        sync_directory((self.root / name).parent)
+        return True
+
+    def names(self, prefix: str) -> Iterator[str]:
+        try:
+            yield from sorted(entry.name for entry in os.scandir(self.root / prefix))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def delete(self, name: str) -> None:
+        target = self.root / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+    def directory(self, name: str) -> Path:
+        target = self.root / name
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def _temporary(self, name: str, data: bytes) -> Path:
+        target = self.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return temporary
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Point at one attempt at a key; `path` is its directory."""
+
+    stage: str
+    key: str
+    number: int
+    path: Path
+
+    @property
+    def files(self) -> Path:
+        """Directory of the content files."""
+        return self.path / "files"
+
+    @property
+    def journal(self) -> Path:
+        """Directory of the journal's segments."""
+        return self.path / "journal"
+
+    @property
+    def resume(self) -> Path:
+        """Directory of the resume points."""
+        return self.path / "resume"
+
+    @property
+    def log(self) -> Path:
+        """What the attempt printed."""
+        return self.path / "log.txt"
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """Read `request`, `result` or `progress`; None where it was not written."""
+        try:
+            return pydantic_core.from_json((self.path / f"{name}.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+class ArtifactStore:
+    """Lay artifacts and their attempts out in an object store."""
+
+    def __init__(self, objects: ObjectStore, locks: Path) -> None:
+        self.objects = objects
+        self._locks = locks
+
+    def manifest(self, stage: str, key: str) -> Manifest | None:
+        """Return the manifest of an artifact, or None where it does not exist."""
+        data = self.objects.read(f"{_place(stage, key)}/manifest.json")
+        return None if data is None else Manifest.model_validate_json(data)
+
+    def manifests(self) -> Iterator[Manifest]:
+        """Yield every committed artifact, by stage and key."""
+        for stage in self.objects.names("artifacts"):
+            for key in self.objects.names(f"artifacts/{stage}"):
+                manifest = self.manifest(stage, key)
+                if manifest is not None:
+                    yield manifest
+
+    def keys(self) -> Iterator[tuple[str, str]]:
+        """Yield stage and key of everything that was ever attempted."""
+        for stage in self.objects.names("artifacts"):
+            for key in self.objects.names(f"artifacts/{stage}"):
+                yield stage, key
+
+    def find(self, prefix: str) -> Manifest:
+        """Return the one artifact whose key or digest begins with `prefix`.
+
+        Raises NotFound where there is none and BadInput where there are several.
+        """
+        found = [
+            m for m in self.manifests() if m.key.startswith(prefix) or m.digest.startswith(prefix)
+        ]
+        if not found:
+            raise NotFound(f"no artifact has a key or digest that begins with {prefix}")
+        if len(found) > 1:
+            steps = ", ".join(f"{m.step} {m.key[:12]}" for m in found[:4])
+            raise BadInput(f"{prefix} fits several artifacts ({steps}): give more digits")
+        return found[0]
+
+    def attempt(self, stage: str, key: str, number: int) -> Attempt:
+        """Point at attempt `number`, whether or not it exists."""
+        return Attempt(
+            stage, key, number, self.objects.directory(f"{_place(stage, key)}/attempts/{number}")
+        )
+
+    def attempts(self, stage: str, key: str) -> list[Attempt]:
+        """List the attempts at a key, oldest first."""
+        names = self.objects.names(f"{_place(stage, key)}/attempts")
+        return [
+            self.attempt(stage, key, n)
+            for n in sorted(int(name) for name in names if name.isdigit())
+        ]
+
+    def new_attempt(self, stage: str, key: str) -> Attempt:
+        """Publish the next attempt number at a key; two callers never get the same."""
+        parent = f"{_place(stage, key)}/attempts"
+        number = 1 + max(
+            (int(name) for name in self.objects.names(parent) if name.isdigit()), default=0
+        )
+        while not self.objects.create(f"{parent}/{number}/fence", b""):
+            number += 1
+        return self.attempt(stage, key, number)
+
+    def fence(self, stage: str, key: str) -> int:
+        """Return the highest fence published at a key; 0 before the first attempt."""
+        names = self.objects.names(f"{_place(stage, key)}/attempts")
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def commit(self, manifest: Manifest) -> bool:
+        """Create the manifest; False where another attempt had committed before."""
+        data = manifest.model_dump_json(indent=1).encode()
+        return self.objects.create(f"{_place(manifest.stage, manifest.key)}/manifest.json", data)
+
+    def files(self, manifest: Manifest) -> Path:
+        """Return the local directory of an artifact's content files."""
+        return self.attempt(manifest.stage, manifest.key, manifest.attempt).files
+
+    def missing(self, manifest: Manifest) -> list[str]:
+        """Compare names and sizes with the manifest; return what differs, in words."""
+        return [
+            problem
+            for file in manifest.files
+            if (problem := _wrong_size(self.files(manifest), file))
+        ]
+
+    def damaged(self, manifest: Manifest) -> list[str]:
+        """Compare every byte with the manifest; return what differs, in words."""
+        problems = self.missing(manifest)
+        if problems:
+            return problems
+        files = self.files(manifest)
+        return [
+            f"{file.path} has other bytes than its manifest says"
+            for file in manifest.files
+            if file_sha256(files / file.path) != file.sha256
+        ]
+
+    def condemn(self, manifest: Manifest) -> None:
+        """Set a damaged artifact aside: its manifest moves to `condemned/`, so that it is made
+        again.
+        """
+        place = _place(manifest.stage, manifest.key)
+        with self.lock(manifest.key):
+            current = self.manifest(manifest.stage, manifest.key)
+            if current is None or current.attempt != manifest.attempt:
+                return
+            data = manifest.model_dump_json(indent=1).encode()
+            self.objects.write(f"{place}/condemned/{time.time_ns()}.json", data)
+            self.objects.delete(f"{place}/manifest.json")
+
+    @contextmanager
+    def lock(self, key: str, *, timeout: float = -1) -> Generator[None]:
+        """Hold the lock of a key on this machine; re-entrant within a process, released when the
+        process dies.
+
+        Raises TimeoutError after `timeout` seconds (negative waits for ever).
+
+        """
+        self._locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._locks / f"{key}.lock", is_singleton=True, thread_local=False)
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            raise TimeoutError(f"another process is making the artifact {key[:12]}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """Open the artifact store that the settings name, without creating anything."""
+    return ArtifactStore(LocalStore(settings.store_path), settings.home / "locks")
+
+
+def _place(stage: str, key: str) -> str:
+    return f"artifacts/{stage}/{key}"
+
+
+def _wrong_size(directory: Path, file: FileRecord) -> str | None:
+    path = directory / file.path
+    if not path.is_file():
+        return f"{file.path} is missing"
+    size = path.stat().st_size
+    return None if size == file.bytes else f"{file.path} has {size} bytes instead of {file.bytes}"

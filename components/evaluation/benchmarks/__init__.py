@@ -1,0 +1,1 @@
+"""One module per benchmark; each returns items and leaves intervals to `confidence`."""

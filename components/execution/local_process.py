@@ -1,0 +1,172 @@
+"""The launcher of a laptop: attempts are child processes, and consecutive ones share a warm
+worker.
+
+A run has some twenty executions and importing torch costs 5 to 9 seconds. Steps of one process go
+to a worker that is idle; a step with several ranks gets a process of its own. Children live in
+their own session, so that Ctrl-C reaches the orchestrator alone, and end by themselves when it
+dies.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from components.execution.exit_codes import describe
+from components.execution.launch import Ended, Handle, Running, Status, Unknown
+from components.execution.request import StageRequest
+from components.execution.worker import STALE
+
+GRACE_SECONDS = 20.0
+
+
+@dataclass
+class _Attempt:
+    request: StageRequest
+    process: subprocess.Popen[str]
+    code: int | None = None
+    cancelled: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+class LocalProcessLauncher:
+    """Start attempts as child processes of this one."""
+
+    def __init__(self) -> None:
+        self._idle: list[subprocess.Popen[str]] = []
+        self._attempts: dict[Handle, _Attempt] = {}
+        self._lock = threading.Lock()
+
+    def submit(self, request: StageRequest) -> Handle:
+        handle = Handle(request.stage, request.key, request.attempt)
+        single = request.resources.processes * request.resources.nodes == 1
+        process = self._worker() if single else self._cold(request)
+        attempt = _Attempt(request, process)
+        with self._lock:
+            self._attempts[handle] = attempt
+        wait = self._wait_warm if single else self._wait_cold
+        threading.Thread(target=wait, args=(attempt,), daemon=True).start()
+        return handle
+
+    def find(self, stage: str, key: str, attempt: int) -> Handle | None:
+        handle = Handle(stage, key, attempt)
+        return handle if handle in self._attempts else None
+
+    def status(self, handle: Handle) -> Status:
+        attempt = self._attempts.get(handle)
+        if attempt is None:
+            return Unknown()
+        if not attempt.over.is_set() or attempt.code is None:
+            return Running()
+        return Ended(attempt.code, _cause(attempt.request.path, attempt.code))
+
+    def wait(self, handle: Handle, timeout: float) -> Status:
+        """Return the status, after `timeout` seconds or as soon as the attempt is over."""
+        attempt = self._attempts.get(handle)
+        if attempt is not None:
+            attempt.over.wait(timeout)
+        return self.status(handle)
+
+    def cancel(self, handle: Handle) -> None:
+        attempt = self._attempts.get(handle)
+        if attempt is not None and not attempt.over.is_set():
+            attempt.cancelled = True
+            attempt.process.send_signal(signal.SIGTERM)
+
+    def logs(self, handle: Handle) -> Iterator[str]:
+        attempt = self._attempts.get(handle)
+        log = attempt.request.path.with_name("log.txt") if attempt else None
+        if log is not None and log.exists():
+            yield from log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def close(self) -> None:
+        running = [a for a in self._attempts.values() if not a.over.is_set()]
+        for handle in list(self._attempts):
+            self.cancel(handle)
+        for attempt in running:
+            if not attempt.over.wait(GRACE_SECONDS):
+                attempt.process.kill()
+                attempt.over.wait(GRACE_SECONDS)
+        for worker in self._idle:
+            _close(worker.stdin)
+            worker.wait(GRACE_SECONDS)
+        self._idle.clear()
+
+    def _worker(self) -> subprocess.Popen[str]:
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.poll() is None:
+                    return worker
+        return _start(["components.execution.worker"], subprocess.PIPE)
+
+    def _cold(self, request: StageRequest) -> subprocess.Popen[str]:
+        with request.path.with_name("log.txt").open("a") as log:
+            arguments = ["components.execution.execute", str(request.path), "--end-with-parent"]
+            return _start(arguments, log)
+
+    def _wait_warm(self, attempt: _Attempt) -> None:
+        code = _ask(attempt.process, attempt.request.path)
+        if code == STALE:
+            attempt.process.wait()
+            attempt.process = _start(["components.execution.worker"], subprocess.PIPE)
+            code = _ask(attempt.process, attempt.request.path)
+        if code is None:
+            code = _exit_code(attempt.process.wait())
+        else:
+            with self._lock:
+                self._idle.append(attempt.process)
+        attempt.code = code
+        attempt.over.set()
+
+    def _wait_cold(self, attempt: _Attempt) -> None:
+        attempt.code = _exit_code(attempt.process.wait())
+        attempt.over.set()
+
+
+def _start(arguments: list[str], output: int | IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=None if output == subprocess.PIPE else subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def _ask(worker: subprocess.Popen[str], path: Path) -> int | None:
+    """Send a request and return the answer; None when the worker died instead."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        worker.stdin.write(json.dumps(str(path)) + "\n")
+        worker.stdin.flush()
+    except BrokenPipeError:
+        return None
+    answer = worker.stdout.readline()
+    return int(answer) if answer else None
+
+
+def _exit_code(code: int) -> int:
+    return 128 - code if code < 0 else code
+
+
+def _cause(path: Path, code: int) -> str:
+    try:
+        result = json.loads(path.with_name("result.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return describe(code)
+    return result.get("cause") or describe(code)
+
+
+def _close(stream: IO[str] | None) -> None:
+    if stream is not None:
+        stream.close()

@@ -1,0 +1,61 @@
+"""A process that carries out requests one after another, so that torch is imported once a run.
+
+Requests come as paths on standard input, exit codes go back on standard output; what a stage
+prints goes to the attempt's log. The worker remembers the sources it started with and refuses to
+run others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import signal
+import sys
+from pathlib import Path
+
+from components.execution.execute import StopSignal, end_with_parent, execute
+
+STALE = -1
+"""Answer of a worker whose sources changed since it started: start another."""
+
+
+def sources_digest() -> str:
+    """Digest every source file under `components`."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    """Serve requests until standard input closes."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    sys.path.insert(0, str(Path.cwd()))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    requests: queue.Queue[Path] = queue.Queue()
+    sources = sources_digest()
+    end_with_parent(lambda line: requests.put(Path(json.loads(line))))
+    while True:
+        path = requests.get()
+        stale = sources_digest() != sources
+        code = STALE if stale else _carry_out(path)
+        answers.write(f"{int(code)}\n")
+        answers.flush()
+        if stale:
+            return
+
+
+def _carry_out(path: Path) -> int:
+    log = os.open(path.with_name("log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return execute(path, stop=StopSignal())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The export stage: a Hugging Face folder with model card and certificate."""

@@ -1,0 +1,1 @@
+"""The RL stage: multi-turn GRPO with verifiable rewards."""

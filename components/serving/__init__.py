@@ -1,0 +1,1 @@
+"""An OpenAI-compatible chat server for a released or trained model; not a stage."""

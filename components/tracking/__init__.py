@@ -1,0 +1,1 @@
+"""What a step reports while it runs, and how that reaches MLflow."""
