@@ -1,9 +1,10 @@
 """A conversation between a user, a model and its tools, and its one rendering to token ids.
 
-Training, rollout and evaluation all come through here, so a call is spelled with the same tokens wherever it occurs:
-the spans of `components.tokenizer.chat_template.render` are encoded one by one, special tokens by their id. Text that a
-tool or a user wrote can therefore never become a special token. Loss falls on what an assistant generates, apart from
-messages with `trained=False`: wrong actions that stay visible so that the recovery after them can be learned.
+Training, rollout and evaluation all come through here, so a call is spelled with the same tokens
+wherever it occurs: the spans of `components.tokenizer.chat_template.render` are encoded one by one,
+special tokens by their id. Text that a tool or a user wrote can therefore never become a special
+token. Loss falls on what an assistant generates, apart from messages with `trained=False`: wrong
+actions that stay visible so that the recovery after them can be learned.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ class Branch:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Hold the messages of one task; `tools` is None or a list of tool descriptions, never empty."""
+    """Hold the messages of one task; `tools` is None or a list of tool descriptions, never
+    empty.
+    """
 
     messages: tuple[Message, ...]
     tools: list[dict[str, Any]] | None = None
@@ -157,7 +160,8 @@ def _pieces(
 ) -> Iterator[tuple[str, bool, bool]]:
     """Yield (text, is special, gets loss) with neighbouring plain text joined.
 
-    A Hugging Face tokenizer encodes all text between two special tokens at once; joining keeps our ids equal to its.
+    A Hugging Face tokenizer encodes all text between two special tokens at once; joining keeps our
+    ids equal to its.
     """
     spans = render(
         [message.to_hf() for message in conversation.messages],
@@ -199,7 +203,9 @@ def encode_prompt(conversation: Conversation, tokenizer: TextTokenizer) -> list[
 def encode_choice(
     messages: Sequence[Message], choice: Message, tokenizer: TextTokenizer
 ) -> tuple[list[int], list[int]]:
-    """Return ids and mask of `choice` as the next turn after `messages`; the mask is 1 on the choice only."""
+    """Return ids and mask of `choice` as the next turn after `messages`; the mask is 1 on the
+    choice only.
+    """
     context = tuple(replace(message, trained=False) for message in messages)
     return encode(Conversation((*context, replace(choice, trained=True))), tokenizer)
 
@@ -207,8 +213,8 @@ def encode_choice(
 def tool_response_ids(text: str, tokenizer: TextTokenizer) -> list[int]:
     """Return the forced ids between an assistant's `</tool_call>` and its next turn.
 
-    They are `<|User|><tool_response>text</tool_response><|Assistant|>`, taken from the renderer so that a rollout and
-    a training example agree.
+    They are `<|User|><tool_response>text</tool_response><|Assistant|>`, taken from the renderer so
+    that a rollout and a training example agree.
     """
     spans = render([Message("tool", text).to_hf()], add_generation_prompt=True)
     first = next(index for index, span in enumerate(spans) if span.message == 0)
@@ -223,11 +229,13 @@ def tool_response_ids(text: str, tokenizer: TextTokenizer) -> list[int]:
 
 
 def parse_assistant(turn: str | Iterable[int], tokenizer: TextTokenizer | None = None) -> Message:
-    """Read a generated turn back: optional reasoning, then content, then calls or the end of the text.
+    """Read a generated turn back: optional reasoning, then content, then calls or the end of the
+    text.
 
-    Ids need the tokenizer and are safer than text: only real special tokens count. Raises `MalformedTurn` for a call
-    that is no JSON object with `name` and `arguments`, for special tokens in the wrong place, and for a turn that ends
-    neither with `</tool_call>` nor with `<|end_of_text|>`.
+    Ids need the tokenizer and are safer than text: only real special tokens count. Raises
+    `MalformedTurn` for a call that is no JSON object with `name` and `arguments`, for special
+    tokens in the wrong place, and for a turn that ends neither with `</tool_call>` nor with
+    `<|end_of_text|>`.
     """
     parts = _split_text(turn) if isinstance(turn, str) else _split_ids(turn, tokenizer)
     reasoning, content = "", ""

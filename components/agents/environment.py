@@ -1,8 +1,9 @@
 """What a task's tools do: execute calls for real and check a final answer.
 
-An environment belongs to one task and is cheap to open. The calculator and the tables are trusted functions of this
-process; a command that a model wrote runs in the sandbox session and nowhere else. A failure of the sandbox itself is
-marked `infrastructure`: it is no evidence about the model and must never become a reward.
+An environment belongs to one task and is cheap to open. The calculator and the tables are trusted
+functions of this process; a command that a model wrote runs in the sandbox session and nowhere
+else. A failure of the sandbox itself is marked `infrastructure`: it is no evidence about the model
+and must never become a reward.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ TRANSIENT_ERROR = "error: try again"
 
 @dataclass(frozen=True)
 class ToolResult:
-    """Hold what a tool answered; `failed` marks an error text, `infrastructure` a fault that is ours."""
+    """Hold what a tool answered; `failed` marks an error text, `infrastructure` a fault that is
+    ours.
+    """
 
     text: str
     failed: bool = False
@@ -45,7 +48,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class World:
-    """Hold what the tools of all tasks read: entries and prices by key, and the directory of files."""
+    """Hold what the tools of all tasks read: entries and prices by key, and the directory of
+    files.
+    """
 
     entries: Mapping[str, Entry]
     prices: Mapping[str, int]
@@ -86,7 +91,9 @@ class Environment(Protocol):
     """Execute the calls of one task and check its answer."""
 
     def execute(self, call: ToolCall) -> ToolResult:
-        """Run one call; a call the environment cannot serve is a failed result, never an exception."""
+        """Run one call; a call the environment cannot serve is a failed result, never an
+        exception.
+        """
         ...
 
     def check(self, answer: str) -> bool:
@@ -103,8 +110,8 @@ def open_environment(
 ) -> Environment:
     """Open the environment that `task["environment"]` names.
 
-    `sandbox` may be None for environments that run no commands. Raises ValueError for an unknown environment and for
-    `files` without a sandbox.
+    `sandbox` may be None for environments that run no commands. Raises ValueError for an unknown
+    environment and for `files` without a sandbox.
     """
     from components.agents.environments.calculator import CalculatorEnvironment
     from components.agents.environments.files import FilesEnvironment
@@ -138,7 +145,8 @@ def _plain(answer: str) -> str:
 class TransientErrors:
     """Wrap an environment so that its call number `at` fails once with a transient error.
 
-    Recovery is scored with it: whether a call fails depends on nothing but (seed, task id), see `inject_errors`.
+    Recovery is scored with it: whether a call fails depends on nothing but (seed, task id), see
+    `inject_errors`.
     """
 
     inner: Environment

@@ -15,7 +15,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ import torch
 from components.model.attention import LatentCache
 from components.model.generate import next_hidden
 from components.model.transformer import YoutuModel
-from components.tokenizer.contract import TextTokenizer
+
+if TYPE_CHECKING:
+    from components.tokenizer.contract import TextTokenizer
 
 SAMPLED_SPECIAL = ("<|end_of_text|>", "<think>", "</think>", "<tool_call>", "</tool_call>")
 """Special tokens an assistant writes; all others come from the template alone."""

@@ -1,8 +1,8 @@
 """The tools a model may call, described as Hugging Face functions.
 
-Names and arguments are short on purpose: at a vocabulary of 2,048 a call costs about 25 tokens, and a two-call
-conversation has to fit into a context of 256 (measured). The descriptions go into the prompt only where the recipe's
-`describe_tools` says so.
+Names and arguments are short on purpose: at a vocabulary of 2,048 a call costs about 25 tokens, and
+a two-call conversation has to fit into a context of 256 (measured). The descriptions go into the
+prompt only where the recipe's `describe_tools` says so.
 """
 
 from __future__ import annotations

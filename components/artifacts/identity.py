@@ -179,6 +179,10 @@ def canonical_source(tree: ast.AST) -> str:
 
 
 def _canonical(node: Any) -> Any:
+    if isinstance(node, ast.JoinedStr):
+        # Python 3.12 alone adds empty constants to nested format specifications.
+        parts = [part for part in node.values if getattr(part, "value", None) != ""]
+        return ["JoinedStr", [_canonical(part) for part in parts]]
     if isinstance(node, ast.AST):
         fields = {
             name: _canonical(value)

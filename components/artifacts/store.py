@@ -3,7 +3,8 @@ rebuilt from it.
 
     artifacts/<stage>/<key>/manifest.json              created once, last
     artifacts/<stage>/<key>/attempts/<n>/files/        content of attempt n
-    artifacts/<stage>/<key>/attempts/<n>/journal/ log.txt request.json result.json progress.json resume/
+    artifacts/<stage>/<key>/attempts/<n>/              journal/ resume/ log.txt and the records
+                                                       request.json result.json progress.json
     artifacts/<stage>/<key>/condemned/<time>.json      manifests of artifacts found damaged
 
 Any number of attempts may race: one manifest wins, and files of two attempts never mix. The

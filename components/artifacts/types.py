@@ -65,7 +65,7 @@ class TokenShards(Artifact):
 
 
 class Checkpoint(Artifact):
-    """Hold canonical weights (`model.safetensors`) and the model's configuration (`config.json`)."""
+    """Hold canonical weights (`model.safetensors`) and the configuration (`config.json`)."""
 
 
 class Trajectories(Artifact):

@@ -39,6 +39,8 @@ class EvaluateConfig(StageConfig):
     """Generated tokens of one assistant turn; a model that rambles ends here."""
     context: PositiveInt = 256
     """Tokens of one window of held-out text."""
+    sandbox_tier: Literal["bubblewrap", "landlock", "pods"] = "bubblewrap"
+    """How commands that the model wrote are isolated."""
     describe_tools: bool = False
     """Put the tools' descriptions into the prompt."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

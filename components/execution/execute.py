@@ -129,7 +129,8 @@ def _stage(request: StageRequest) -> Stage:
     stage: Stage = load_function(request.table)[request.stage]  # type: ignore[index]
     if not request.exceptions and code_digest(stage).digest != request.code_digest:
         raise EnvironmentMissing(
-            f"the code of stage {request.stage} changed between plan and start: run the command again"
+            f"the code of stage {request.stage} changed between plan and start: "
+            "run the command again"
         )
     device = request.resources.device
     if device == "cuda":

@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from components.execution.execute import StopSignal, end_with_parent, execute
 
@@ -34,8 +35,8 @@ def main() -> None:
     """Serve requests until standard input closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     sys.path.insert(0, str(Path.cwd()))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _ignore)
     requests: queue.Queue[Path] = queue.Queue()
     sources = sources_digest()
     end_with_parent(lambda line: requests.put(Path(json.loads(line))))
@@ -47,6 +48,10 @@ def main() -> None:
         answers.flush()
         if stale:
             return
+
+
+def _ignore(_signal: int, _frame: FrameType | None) -> None:
+    """Do nothing; unlike SIG_IGN, a handler is not inherited by the processes a stage starts."""
 
 
 def _carry_out(path: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from components.artifacts.types import Checkpoint, Tasks, Tokenizer
@@ -47,6 +49,8 @@ class RlConfig(StageConfig):
     """Share of prompts whose first tool call fails with a transient error."""
     families: tuple[str, ...] = ()
     """Task families to train on; empty means all."""
+    sandbox_tier: Literal["bubblewrap", "landlock", "pods"] = "bubblewrap"
+    """How commands that the model wrote are isolated."""
     describe_tools: bool = False
     """Put the tools' descriptions into the prompt; needs a context that can hold them."""
     seed: int = 0

@@ -42,8 +42,9 @@ class TasksConfig(StageConfig):
     held_out_families: tuple[Family, ...] = ()
     """Families left out of midtrain, sft and rl but kept in dev and test: a transfer test."""
     phrasing: Literal["keys", "words"] = "keys"
-    """`keys`: digits of a key at the end of the question, what a tiny model can learn. `words`: free phrasing, entries
-    and files named by words, one more search call."""
+    """`keys`: digits of a key at the end of the question, what a tiny model can learn. `words`:
+    free phrasing, entries and files named by words, one more search call.
+    """
     key_digits: PositiveInt = 3
     """Digits of a key; 3 give 1,000 keys for all splits together."""
     measures: tuple[Measure, ...] = ("bytes", "lines", "words")
@@ -51,7 +52,9 @@ class TasksConfig(StageConfig):
     counts: SplitCounts = SplitCounts()
     benchmarks: BenchmarkCounts = BenchmarkCounts()
     entries: PositiveInt = 1000
-    """Most entries the look-up tools serve; fewer where the corpus has fewer documents with a class."""
+    """Most entries the look-up tools serve; fewer where the corpus has fewer documents with a
+    class.
+    """
     files: PositiveInt = 900
     """Most files in the sandbox's working directory."""
     max_file_bytes: PositiveInt = 4000
@@ -59,7 +62,9 @@ class TasksConfig(StageConfig):
 
 
 class TasksInputs(StageInputs):
-    """Take the corpus: entries from its training documents, benchmark items from its held-out ones."""
+    """Take the corpus: entries from its training documents, benchmark items from its held-out
+    ones.
+    """
 
     corpus: Corpus
 

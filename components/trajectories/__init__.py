@@ -1,1 +1,3 @@
-"""Trajectories: tasks solved by a teacher whose calls really run, verified, with branches that fail and recover."""
+"""Trajectories: tasks solved by a teacher whose calls really run, verified, with branches that fail
+and recover.
+"""

@@ -19,7 +19,9 @@ class TrajectoriesConfig(StageConfig):
     teacher: Literal["scripted"] = "scripted"
     """Who solves the tasks: a script per family with controlled mistakes."""
     midtrain: NonNegativeInt = 6000
-    """Conversations of the split midtrain; tasks are used again, with other mistakes, when they run out."""
+    """Conversations of the split midtrain; tasks are used again, with other mistakes, when they run
+    out.
+    """
     sft: NonNegativeInt = 400
     """Conversations of the split sft: direct style, each task once."""
     error_rate: Share = 0.25

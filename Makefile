@@ -1,0 +1,41 @@
+# `make` alone lists the verbs. Each does the set-up it needs; the second call skips it.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format up down clean
+
+READY := .venv/.ready
+STRATA := .venv/bin/strata
+PYTEST := .venv/bin/python -m pytest
+
+$(READY): pyproject.toml constraints.txt infra/setup.sh
+	@infra/setup.sh python
+	@touch $@
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(READY) ## set up, start the servers, take real text through every stage, print the table
+	@infra/setup.sh system
+	$(STRATA) up
+	$(STRATA) run toy
+	@echo "The servers stay up for you to look around; 'make down' ends them."
+
+test: $(READY) ## set up and run all tests (ARGS="-k name" narrows them)
+	@infra/setup.sh system tests
+	$(PYTEST) $(ARGS)
+
+lint: $(READY) ## check style, types and the rules of the house
+	$(PYTEST) tests/test_architecture.py
+
+format: $(READY) ## rewrite the sources in the house's format
+	.venv/bin/ruff check --fix-only -q .
+	.venv/bin/ruff format -q .
+
+up: $(READY) ## start Prefect, MLflow and the dashboard on this machine
+	$(STRATA) up
+
+down: $(READY) ## stop them
+	$(STRATA) down
+
+clean: ## remove the virtual environment and caches; runs under .strata stay
+	rm -rf .venv .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The stage `agentic_midtrain`: trajectories mixed with text."""

@@ -1,0 +1,1 @@
+"""One module per environment; `components.agents.environment.open_environment` chooses."""

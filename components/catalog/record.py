@@ -1,0 +1,189 @@
+"""Write the catalog; only flows call this.
+
+Every function is an upsert, so that a rerun, the reconciler and `rebuild` may say the same thing
+again. Fields that are not given keep their value.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict, Unpack
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from components.artifacts.manifest import Manifest
+from components.catalog import tables
+from components.catalog.session import Catalog
+
+RunState = Literal["running", "done", "failed", "stopped"]
+StepState = Literal["pending", "cached", "running", "done", "failed", "stopped", "skipped"]
+AttemptState = Literal["running", "done", "failed", "stopped", "lost"]
+
+
+class NewRun(TypedDict, total=False):
+    """Name what may be said about a run when it starts or while it goes."""
+
+    recipe: str
+    state: RunState
+    created: float
+    ended: float | None
+    seconds: float | None
+    recipe_digest: str
+    resolved_config: Mapping[str, Any]
+    flow_run_id: str | None
+    mlflow_run_id: str | None
+    host: str | None
+    pid: int | None
+    cause: str | None
+
+
+class StepChanges(TypedDict, total=False):
+    """Name what may be said about one step of a run; `position` is its place in the recipe."""
+
+    position: int
+    stage: str
+    key: str | None
+    state: StepState
+    reason: str | None
+    started: float | None
+    ended: float | None
+    digest: str | None
+    attempt: int | None
+    cause: str | None
+
+
+class AttemptChanges(TypedDict, total=False):
+    """Name what may be said about one attempt at a key."""
+
+    stage: str
+    fence: int
+    run_id: str | None
+    step: str | None
+    state: AttemptState
+    host: str | None
+    pid: int | None
+    started: float | None
+    ended: float | None
+    exit_code: int | None
+    cause: str | None
+
+
+def record_run(catalog: Catalog, run_id: str, /, **changes: Unpack[NewRun]) -> None:
+    """Say that a run exists or has changed; a new one is `running` from now on."""
+    defaults = {
+        "recipe": "",
+        "state": "running",
+        "created": time.time(),
+        "recipe_digest": "",
+        "resolved_config": {},
+    }
+    with catalog.write() as connection:
+        _upsert(connection, tables.pipeline_runs, {"id": run_id}, changes, defaults)
+
+
+def finish_run(catalog: Catalog, run_id: str, state: RunState, *, cause: str | None = None) -> None:
+    """Close a run: its end is now, and `seconds` is the time since it was created.
+
+    A run that was continued after an interruption counts the pause too; the seconds of each step
+    are in the manifests.
+    """
+    runs = tables.pipeline_runs
+    now = time.time()
+    with catalog.write() as connection:
+        connection.execute(
+            sa.update(runs)
+            .where(runs.c.id == run_id)
+            .values(state=state, ended=now, seconds=now - runs.c.created, cause=cause, pid=None)
+        )
+
+
+def record_step(
+    catalog: Catalog, run_id: str, step: str, /, **changes: Unpack[StepChanges]
+) -> None:
+    """Say what is known about a step of a run; a new one is `pending`, after those before it."""
+    steps = tables.step_runs
+    with catalog.write() as connection:
+        count = sa.select(sa.func.count()).where(steps.c.run_id == run_id)
+        defaults = {"position": connection.scalar(count), "stage": step, "state": "pending"}
+        _upsert(connection, steps, {"run_id": run_id, "step": step}, changes, defaults)
+
+
+def record_attempt(
+    catalog: Catalog, key: str, number: int, /, **changes: Unpack[AttemptChanges]
+) -> None:
+    """Say what is known about an attempt; a new one is `running`, and its number is its fence."""
+    defaults = {"stage": "", "fence": number, "state": "running"}
+    with catalog.write() as connection:
+        _upsert(connection, tables.attempts, {"key": key, "number": number}, changes, defaults)
+
+
+def record_artifact(catalog: Catalog, manifest: Manifest, uri: str = "") -> None:
+    """Say that an artifact is committed; `uri` is where its files lie."""
+    inputs = tables.artifact_inputs
+    values = {
+        "stage": manifest.stage,
+        "step": manifest.step,
+        "digest": manifest.digest,
+        "created": manifest.ended,
+        "seconds": manifest.seconds,
+        "bytes": manifest.bytes,
+        "facts": manifest.facts,
+        "uri": uri,
+        "run_id": manifest.run,
+        "attempt": manifest.attempt,
+        "condemned": None,
+    }
+    rows = [
+        {
+            "key": manifest.key,
+            "position": position,
+            "name": record.name,
+            "input_stage": record.stage,
+            "input_step": record.step,
+            "input_key": record.key,
+            "input_digest": record.digest,
+        }
+        for position, record in enumerate(manifest.inputs)
+    ]
+    with catalog.write() as connection:
+        _upsert(connection, tables.artifacts, {"key": manifest.key}, values, {})
+        connection.execute(sa.delete(inputs).where(inputs.c.key == manifest.key))
+        if rows:
+            connection.execute(sa.insert(inputs), rows)
+
+
+def condemn_artifact(catalog: Catalog, key: str) -> None:
+    """Say that an artifact was found damaged and set aside; recording it again lifts that."""
+    artifacts = tables.artifacts
+    with catalog.write() as connection:
+        connection.execute(
+            sa.update(artifacts).where(artifacts.c.key == key).values(condemned=time.time())
+        )
+
+
+def event(
+    catalog: Catalog, name: str, /, *, run_id: str | None, step: str | None = None, **details: Any
+) -> None:
+    """Append something that happened once; `details` is anything JSON can hold."""
+    row = {"time": time.time(), "run_id": run_id, "step": step, "name": name, "details": details}
+    with catalog.write() as connection:
+        connection.execute(sa.insert(tables.events), row)
+
+
+def _upsert(
+    connection: Connection,
+    table: sa.Table,
+    key: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> None:
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(table).values({**defaults, **changes, **key})
+    if changes:
+        statement = statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=list(key))
+    connection.execute(statement)

@@ -1,0 +1,1 @@
+"""The corpus: documents from named sources, cleaned, deduplicated and split."""

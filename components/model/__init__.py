@@ -1,0 +1,1 @@
+"""The language model: a dense Youtu-LLM with multi-head latent attention."""

@@ -1,0 +1,1 @@
+"""The stage `pretrain`: next-token prediction on text."""

@@ -1,0 +1,1 @@
+"""Sandbox: a session in which commands that a model wrote run without reaching anything else."""

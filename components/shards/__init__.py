@@ -1,0 +1,1 @@
+"""Training text as tokens: decontaminated, packed to memory-mapped files, read as a pure function."""

@@ -1,0 +1,3 @@
+"""What a user looks at: runs, curves, scores, lineage and trajectories; reads only, apart from
+`actions`.
+"""

@@ -1,0 +1,92 @@
+"""The big numbers of a run, worked out from its steps and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from components.catalog.queries import Step
+from dashboards import markup, theme
+from dashboards.queries import CheckpointScores, Progress, RunDetail, Score
+
+
+def success(scores: Sequence[CheckpointScores], mode: str = "greedy") -> dict[str, float]:
+    """Return success by checkpoint, between 0 and 1."""
+    name = f"success/{mode}"
+    return {s.checkpoint: s.values[name].value for s in scores if name in s.values}
+
+
+def first_start(detail: RunDetail) -> float:
+    """Return when the first step began that this run executed; the run's beginning before that."""
+    began = [s.started for s in detail.steps if s.started is not None and s.state != "cached"]
+    return min(began, default=detail.run.created)
+
+
+def cards(
+    detail: RunDetail,
+    scores: Sequence[CheckpointScores],
+    progress: Mapping[str, Progress],
+    now: float,
+) -> list[tuple[str, str, str]]:
+    """Return label, value and note (HTML) of what a reader wants to know first."""
+    run = detail.run
+    seconds = now - run.created if detail.live else run.seconds
+    finished = sum(1 for s in detail.steps if s.state in {"done", "cached"})
+    executed = sum(1 for s in detail.steps if s.state == "done")
+    count = f"{executed} executed, {finished - executed} cached"
+    ended = f"until {theme.clock(run.ended)}" if run.ended else ""
+    return [
+        *(_running_card(step, progress.get(step.step), now) for step in _running(detail)),
+        *_success_cards(scores, "Success so far" if detail.live else "Final success"),
+        ("Time so far" if detail.live else "Time", theme.duration(seconds), ended),
+        ("Steps finished", f"{finished} of {len(detail.steps)}", count),
+    ]
+
+
+def _running(detail: RunDetail) -> list[Step]:
+    return [step for step in detail.steps if step.state == "running"]
+
+
+def _running_card(step: Step, progress: Progress | None, now: float) -> tuple[str, str, str]:
+    since = now - (step.started or now)
+    if progress is None:
+        return "Running now", step.step, f"for {theme.duration(since)}"
+    note = f"{progress.done:,.0f} of {progress.total:,.0f} {markup.text(progress.unit)}"
+    left = seconds_left(since, progress)
+    if left is not None:
+        note += f" · {theme.duration(left)} left"
+    return f"Now: {step.step}", f"{100 * progress.share:.0f} %", note
+
+
+def seconds_left(since: float, progress: Progress) -> float | None:
+    """Estimate what a step still needs at its average rate; None before 2 % are done."""
+    if progress.share < 0.02:
+        return None
+    return since * (1 - progress.share) / progress.share
+
+
+def _success_cards(scores: Sequence[CheckpointScores], title: str) -> list[tuple[str, str, str]]:
+    cards: list[tuple[str, str, str]] = []
+    for mode in theme.MODES:
+        scored = [s for s in scores if f"success/{mode}" in s.values]
+        if not scored:
+            continue
+        last = scored[-1]
+        note = f"{interval(last.values[f'success/{mode}'])} · {markup.text(last.checkpoint)}"
+        cards.append(
+            (f"{title}, {mode}", theme.percent(last.values[f"success/{mode}"].value), note)
+        )
+    texts = [s for s in scores if "bits_per_byte/general" in s.values]
+    if texts:
+        first, last = texts[0], texts[-1]
+        value = last.values["bits_per_byte/general"].value
+        moved = value - first.values["bits_per_byte/general"].value
+        note = f"{moved:+.2f} since {markup.text(first.checkpoint)}"
+        cards.append(("Bits per byte, general", f"{value:.2f}", note))
+    return cards
+
+
+def interval(score: Score, *, share: bool = True) -> str:
+    """Write an interval of 95 %, in per cent for a share."""
+    if share:
+        return f"{100 * score.low:.1f}–{100 * score.high:.1f} %"
+    return f"{score.low:.3f}–{score.high:.3f}"

@@ -1,0 +1,390 @@
+"""What the pages show, read from the catalog and the artifact store; nothing here draws or writes.
+
+A page asks for what it shows and no more: the list of runs reads one page of rows without their
+configurations, so that it opens as fast with a thousand runs as with ten.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import sqlalchemy as sa
+
+from components.artifacts.store import ArtifactStore
+from components.catalog import queries, tables
+from components.catalog.queries import ArtifactRow, AttemptRow, Lineage, Run, Step
+from components.catalog.session import Catalog
+
+FINAL = "success/greedy"
+"""Score that stands for a run in the list."""
+
+GAINS = ("success/greedy", "success/sampled")
+"""Scores whose gain from checkpoint to checkpoint is shown."""
+
+DIAGRAM = {
+    "tokenizer": ("corpus",),
+    "tasks": ("corpus",),
+    "shards": ("tokenizer", "tasks"),
+    "trajectories": ("tokenizer", "tasks"),
+    "commonsense": ("shards",),
+    "stem": ("commonsense",),
+    "long_context": ("stem",),
+    "agentic_base": ("long_context", "trajectories"),
+    "assistant": ("agentic_base",),
+    "agent": ("assistant",),
+    "release": ("agent",),
+}
+"""Inputs of the pipeline's steps, drawn for a step that has no recorded inputs yet."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Hold one row of the list of runs; `success` is the last checkpoint's, between 0 and 1."""
+
+    id: str
+    recipe: str
+    state: str
+    created: float
+    seconds: float | None
+    cause: str | None
+    steps: tuple[Step, ...]
+    success: float | None
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """Hold one page of runs and what the filters offer."""
+
+    runs: tuple[RunSummary, ...]
+    total: int
+    recipes: tuple[str, ...]
+    states: dict[str, int]
+    """Runs by state, whatever the filter."""
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """Hold one run with all that its page shows at once."""
+
+    run: Run
+    steps: tuple[Step, ...]
+    attempts: tuple[AttemptRow, ...]
+    artifacts: dict[str, ArtifactRow]
+    """Finished steps to their artifacts."""
+    edges: tuple[tuple[str, str], ...]
+    """Pairs (input step, step), without those that a longer path implies."""
+
+    @property
+    def live(self) -> bool:
+        """Whether anything may still change."""
+        return self.run.state == "running"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Hold one score with its interval of 95 %."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class CheckpointScores:
+    """Hold the scores of one checkpoint, by name."""
+
+    checkpoint: str
+    key: str
+    values: dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Hold how far a running step has come, at UNIX seconds `time`."""
+
+    done: float
+    total: float
+    unit: str
+    time: float
+
+    @property
+    def share(self) -> float:
+        """Part that is done, between 0 and 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+def run_page(
+    catalog: Catalog,
+    *,
+    page: int = 1,
+    size: int = 25,
+    recipe: str | None = None,
+    state: str | None = None,
+) -> RunPage:
+    """Read one page of runs, newest first; `page` counts from 1 and is brought into range."""
+    table = tables.pipeline_runs
+    wanted = [table.c.recipe == recipe] if recipe else []
+    wanted += [table.c.state == state] if state else []
+    with catalog.read() as connection:
+        total = connection.scalar(sa.select(sa.func.count()).select_from(table).where(*wanted)) or 0
+        page = max(1, min(page, -(-total // size)))
+        columns = [table.c[name] for name in ("id", "recipe", "state", "created", "seconds")]
+        query = sa.select(*columns, table.c.cause).where(*wanted)
+        query = query.order_by(table.c.created.desc(), table.c.id)
+        rows = list(connection.execute(query.limit(size).offset((page - 1) * size)).mappings())
+        recipes = connection.scalars(sa.select(table.c.recipe).distinct().order_by(table.c.recipe))
+        names = tuple(recipes)
+        counts = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+        states = {row[0]: row[1] for row in connection.execute(counts)}
+    steps = queries.steps_of_runs(catalog, [row["id"] for row in rows])
+    success = _success(catalog, steps)
+    runs = tuple(
+        RunSummary(**row, steps=tuple(steps[row["id"]]), success=success.get(row["id"]))
+        for row in rows
+    )
+    return RunPage(runs, total, names, states)
+
+
+def _success(catalog: Catalog, steps: Mapping[str, Sequence[Step]]) -> dict[str, float]:
+    """Return the greedy success of each run's last scored checkpoint."""
+    scored = {
+        run_id: [s.key for s in of_run if s.stage == "evaluate" and s.key and s.digest]
+        for run_id, of_run in steps.items()
+    }
+    wanted = {key for keys in scored.values() for key in keys}
+    table = tables.artifacts
+    query = sa.select(table.c.key, table.c.facts).where(table.c.key.in_(wanted))
+    with catalog.read() as connection:
+        facts: dict[str, dict[str, Any]] = {
+            key: found for key, found in connection.execute(query) if found
+        }
+    success: dict[str, float] = {}
+    for run_id, keys in scored.items():
+        values = [facts.get(key, {}).get("scores", {}).get(FINAL) for key in keys]
+        known = [value for value in values if value is not None]
+        if known:
+            success[run_id] = known[-1]
+    return success
+
+
+def run_detail(catalog: Catalog, run_id: str) -> RunDetail:
+    """Read one run by id, the beginning of an id, or `latest`.
+
+    Raises NotFound or BadInput as `components.catalog.queries.run` does.
+    """
+    run = queries.run(catalog, run_id)
+    steps = tuple(queries.steps(catalog, run.id))
+    return RunDetail(
+        run=run,
+        steps=steps,
+        attempts=tuple(queries.attempts_of_run(catalog, run.id)),
+        artifacts=queries.artifacts_of_run(catalog, run.id),
+        edges=tuple(reduce_edges(_step_edges(catalog, steps))),
+    )
+
+
+def _step_edges(catalog: Catalog, steps: Sequence[Step]) -> list[tuple[str, str]]:
+    names = {step.step for step in steps}
+    by_key = {step.key: step.step for step in steps if step.key}
+    table = tables.artifact_inputs
+    query = sa.select(table.c.key, table.c.input_step).where(table.c.key.in_(by_key))
+    with catalog.read() as connection:
+        edges = {(source, by_key[key]) for key, source in connection.execute(query)}
+    known = {target for _, target in edges}
+    for step in names - known:
+        checkpoint = step.removeprefix("scores.")
+        sources = (checkpoint,) if checkpoint != step else DIAGRAM.get(step, ())
+        edges.update((source, step) for source in sources)
+    return sorted(edge for edge in edges if edge[0] in names)
+
+
+def reduce_edges(edges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Leave out each edge of an acyclic graph that a longer path implies."""
+    targets: dict[str, set[str]] = {}
+    for source, target in edges:
+        targets.setdefault(source, set()).add(target)
+    below: dict[str, set[str]] = {}
+
+    def reach(node: str) -> set[str]:
+        if node not in below:
+            below[node] = set()
+            direct = targets.get(node, set())
+            below[node] = direct.union(*(reach(child) for child in direct))
+        return below[node]
+
+    return sorted(
+        (source, target)
+        for source, direct in targets.items()
+        for target in direct
+        if not any(target in reach(other) for other in direct - {target})
+    )
+
+
+def step_progress(store: ArtifactStore, step: Step) -> Progress | None:
+    """Read how far a running step has come; None before its first report."""
+    if step.key is None or step.state != "running":
+        return None
+    attempts = store.attempts(step.stage, step.key)
+    record = attempts[-1].record("progress") if attempts else None
+    if not record or "total" not in record:
+        return None
+    return Progress(record["done"], record["total"], record["unit"], record["time"])
+
+
+def scores_of_run(
+    catalog: Catalog, store: ArtifactStore, run_id: str
+) -> tuple[CheckpointScores, ...]:
+    """Read the scores of every scored checkpoint of a run, in the order of the recipe."""
+    artifacts = queries.artifacts_of_run(catalog, run_id)
+    return tuple(
+        CheckpointScores(step.step.removeprefix("scores."), step.key, values)
+        for step in queries.steps(catalog, run_id)
+        if step.stage == "evaluate" and step.key and step.step in artifacts
+        if (values := read_scores(files_of(store, artifacts[step.step])))
+    )
+
+
+def read_scores(files: Path) -> dict[str, Score]:
+    """Read `scores.json` of a Scores artifact without what could not be measured; empty where it is
+    not there.
+    """
+    try:
+        table = json.loads((files / "scores.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {
+        name: Score(entry["value"], entry["n"], entry["low"], entry["high"])
+        for name, entry in table.items()
+        if entry["value"] is not None and math.isfinite(entry["value"])
+    }
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Hold what a checkpoint gained on the one before in one score, with its interval of 95 %."""
+
+    checkpoint: str
+    before: str
+    score: str
+    difference: Score
+
+
+def read_items(files: Path, scores: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Read outcomes by score and item from `items.jsonl`; empty where it is not there."""
+    found: dict[str, dict[str, float]] = {name: {} for name in scores}
+    try:
+        with (files / "items.jsonl").open(encoding="utf-8") as lines:
+            for line in lines:
+                item = json.loads(line)
+                if item["score"] in found:
+                    found[item["score"]][item["id"]] = float(item["value"])
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def paired_difference(before: Mapping[str, float], after: Mapping[str, float]) -> Score | None:
+    """Return the mean change over the items that both scored, with its normal interval; None for
+    fewer than two.
+    """
+    changes = [after[name] - before[name] for name in sorted(before.keys() & after.keys())]
+    if len(changes) < 2:
+        return None
+    reach = 1.959964 * stdev(changes) / math.sqrt(len(changes))
+    return Score(fmean(changes), len(changes), fmean(changes) - reach, fmean(changes) + reach)
+
+
+def gains_of_run(catalog: Catalog, store: ArtifactStore, run_id: str) -> tuple[Gain, ...]:
+    """Compare each scored checkpoint of a run with the one before, item by item."""
+    artifacts = queries.artifacts_of_run(catalog, run_id)
+    scored = [
+        (
+            step.step.removeprefix("scores."),
+            read_items(files_of(store, artifacts[step.step]), GAINS),
+        )
+        for step in queries.steps(catalog, run_id)
+        if step.stage == "evaluate" and step.step in artifacts
+    ]
+    return tuple(
+        Gain(checkpoint, before, score, difference)
+        for (before, old), (checkpoint, new) in pairwise(scored)
+        for score in GAINS
+        if (difference := paired_difference(old.get(score, {}), new.get(score, {})))
+    )
+
+
+def files_of(store: ArtifactStore, artifact: ArtifactRow) -> Path:
+    """Return the directory of an artifact's content files."""
+    return store.attempt(artifact.stage, artifact.key, artifact.attempt).files
+
+
+def artifact_lineage(catalog: Catalog, key: str) -> Lineage:
+    """Read an artifact with all it was made of; raises NotFound or BadInput."""
+    return queries.lineage(catalog, key)
+
+
+def runs_using(catalog: Catalog, key: str, limit: int = 20) -> list[tuple[str, str, float]]:
+    """List the newest runs with a step of this key: (id, recipe, created)."""
+    run, step = tables.pipeline_runs, tables.step_runs
+    query = (
+        sa.select(run.c.id, run.c.recipe, run.c.created)
+        .join(step, step.c.run_id == run.c.id)
+        .where(step.c.key == key)
+        .order_by(run.c.created.desc())
+        .limit(limit)
+    )
+    with catalog.read() as connection:
+        return [(run_id, recipe, created) for run_id, recipe, created in connection.execute(query)]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one with dotted names; lists stay values."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def config_difference(configs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Return the fields in which configurations differ: dotted name to one value each, None where
+    absent.
+    """
+    flat = [flatten(config) for config in configs]
+    names = dict.fromkeys(name for config in flat for name in config)
+    rows = {name: tuple(config.get(name) for config in flat) for name in names}
+    return {
+        name: values
+        for name, values in rows.items()
+        if any(value != values[0] for value in values[1:])
+    }
+
+
+def score_rows(runs: Mapping[str, Sequence[CheckpointScores]]) -> list[dict[str, Any]]:
+    """Lay the scores of several runs out as table rows: run, checkpoint, score, value, n, low,
+    high.
+    """
+    return [
+        {
+            "run": run,
+            "checkpoint": scores.checkpoint,
+            "score": name,
+            "value": score.value,
+            "n": score.n,
+            "low": score.low,
+            "high": score.high,
+        }
+        for run, of_run in runs.items()
+        for scores in of_run
+        for name, score in scores.values.items()
+    ]

@@ -1,0 +1,48 @@
+"""Where Prefect and MLflow show a run, and whether they answer."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+from components.settings import Settings
+
+_SECONDS = 0.7
+
+
+@dataclass(frozen=True)
+class Service:
+    """Hold one server that the pages link to: base URL of its pages and URL of its health check."""
+
+    name: str
+    url: str
+    health: str
+
+
+def services(settings: Settings) -> tuple[Service, ...]:
+    """Return the servers of this installation that speak HTTP: Prefect, then MLflow."""
+    prefect = settings.prefect or f"http://127.0.0.1:{settings.prefect_port}/api"
+    mlflow = settings.mlflow or f"http://127.0.0.1:{settings.mlflow_port}"
+    found: list[Service] = []
+    if prefect.startswith("http"):
+        base = prefect.rstrip("/").removesuffix("/api")
+        found.append(Service("Prefect", base, f"{base}/api/health"))
+    if mlflow.startswith("http"):
+        base = mlflow.rstrip("/")
+        found.append(Service("MLflow", base, f"{base}/health"))
+    return tuple(found)
+
+
+def answers(service: Service) -> bool:
+    """Ask a server whether it is well; False after 0.7 s."""
+    try:
+        with urllib.request.urlopen(service.health, timeout=_SECONDS) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def flow_run_url(service: Service, flow_run_id: str) -> str:
+    """Return the page of a flow run in Prefect."""
+    return f"{service.url}/runs/flow-run/{flow_run_id}"

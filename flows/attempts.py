@@ -1,0 +1,178 @@
+"""Make one artifact: launch attempts, watch them, and try again where the cause allows it.
+
+One layer owns retries, and the exit code decides: 1 once; 75 with growing pauses for as long as the
+step's time budget; 143 (pre-empted, resume point saved) on a budget of its own; 2, 3, 4, 5 and a
+kill never.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.manifest import Manifest
+from components.artifacts.store import Attempt
+from components.contract import StageFailure
+from components.execution.exit_codes import ExitCode, describe
+from components.execution.launch import Ended, Handle, Unknown
+from components.execution.request import StageRequest
+from flows.context import Run
+
+POLL_SECONDS = 0.5
+FAILURES = 1
+"""Times a step that failed at run time is tried again."""
+PREEMPTIONS = 20
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 300.0
+LOST_SECONDS = 60.0
+"""Age of a heartbeat after which an attempt that its launcher cannot see counts as lost."""
+
+
+class StepFailed(StageFailure):
+    """Report that a step ended without its artifact; `exit_code` is the step's own."""
+
+    def __init__(self, step: str, code: int, cause: str, log: Path | None = None) -> None:
+        self.step = step
+        self.exit_code = code
+        self.cause = cause
+        self.log = log
+        super().__init__(f"step {step} {describe(code)}: {cause}")
+
+
+class Interrupted(StageFailure):
+    """Report that the run was asked to stop and its steps have saved what they had."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def make(run: Run, draft: StageRequest) -> Manifest:
+    """Launch attempts at the draft's artifact until one commits; `draft` lacks the attempt's
+    number.
+
+    Raises StepFailed with the cause of the last attempt and Interrupted after a stop was asked for.
+    """
+    budget = Budget(time.time(), draft.resources.timeout_hours * 3600)
+    while True:
+        if run.stop.is_set():
+            raise Interrupted(f"step {draft.step} was not started: the run is stopping")
+        attempt = run.store.new_attempt(draft.stage, draft.key)
+        request = draft.model_copy(update={"attempt": attempt.number})
+        ended = _carry_out(run, request, attempt, budget)
+        manifest = run.store.manifest(draft.stage, draft.key)
+        if ended.code == 0 and manifest is not None:
+            return manifest
+        if run.stop.is_set():
+            raise Interrupted(f"step {draft.step} was stopped; the same command continues it")
+        pause = budget.pause(ended.code)
+        if pause is None:
+            raise StepFailed(draft.step, ended.code or 1, ended.cause, attempt.log)
+        run.register.event(
+            "retry", draft.step, code=ended.code, cause=ended.cause, attempt=attempt.number
+        )
+        run.board.say(draft.step, f"{ended.cause}; trying again in {pause:.0f} s")
+        run.stop.wait(pause)
+
+
+@dataclass
+class Budget:
+    """Count what a step has spent on each cause of failure; times in seconds."""
+
+    started: float
+    seconds: float
+    failures: int = 0
+    away: int = 0
+    preemptions: int = 0
+
+    def pause(self, code: int) -> float | None:
+        """Return how long to wait before the next attempt after `code`; None to give up."""
+        if time.time() - self.started > self.seconds:
+            return None
+        if code == ExitCode.TRY_AGAIN:
+            self.away += 1
+            return min(FIRST_PAUSE_SECONDS * 2.0 ** (self.away - 1), LONGEST_PAUSE_SECONDS)
+        if code == ExitCode.PREEMPTED:
+            self.preemptions += 1
+            return 0.0 if self.preemptions <= PREEMPTIONS else None
+        if code == ExitCode.FAILED:
+            self.failures += 1
+            return 0.0 if self.failures <= FAILURES else None
+        return None
+
+
+def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget) -> Ended:
+    run.store.objects.write(
+        f"artifacts/{request.stage}/{request.key}/attempts/{attempt.number}/request.json",
+        request.model_dump_json(indent=1).encode(),
+    )
+    started = time.time()
+    run.register.attempt(
+        request.key,
+        attempt.number,
+        stage=request.stage,
+        run_id=run.id,
+        step=request.step,
+        state="running",
+        host=run.register.run.host,
+        started=started,
+    )
+    run.register.step(request.step, state="running", attempt=attempt.number)
+    ended = _watch(run, run.launcher.submit(request), attempt, budget)
+    state = {0: "done", 143: "stopped"}.get(ended.code, "failed")
+    run.register.attempt(
+        request.key,
+        attempt.number,
+        state=state,
+        ended=time.time(),
+        exit_code=ended.code,
+        cause=ended.cause if ended.code else None,
+    )
+    return ended
+
+
+def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
+    """Follow one attempt to its end, passing its progress on and a stop down."""
+    step = _step_of(run, handle)
+    asked_to_stop = False
+    seen = time.time()
+    while True:
+        status = run.launcher.wait(handle, POLL_SECONDS)
+        if isinstance(status, Ended):
+            return status
+        heartbeat = attempt.record("progress") or {}
+        run.board.progress(step, heartbeat, newest_loss(attempt))
+        seen = max(seen, float(heartbeat.get("time", 0)))
+        if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
+            return Ended(ExitCode.FAILED, "the attempt was lost: no heartbeat for a minute")
+        late = time.time() - budget.started > budget.seconds
+        if (run.stop.is_set() or late) and not asked_to_stop:
+            run.launcher.cancel(handle)
+            asked_to_stop = True
+
+
+def _step_of(run: Run, handle: Handle) -> str:
+    steps = run.register.run.steps.items()
+    return next((name for name, step in steps if step.key == handle.key), handle.stage)
+
+
+def newest_loss(attempt: Attempt) -> float | None:
+    """Return the newest `train/loss` or `reward` of an attempt's journal; None before the first."""
+    segments = sorted(attempt.journal.glob("*.jsonl"))
+    for segment in reversed(segments[-2:]):
+        for line in reversed(_last_lines(segment)):
+            try:
+                values: dict[str, Any] = json.loads(line).get("values", {})
+            except json.JSONDecodeError:
+                continue
+            if "train/loss" in values:
+                return float(values["train/loss"])
+    return None
+
+
+def _last_lines(path: Path, most_bytes: int = 8192) -> list[str]:
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - most_bytes))
+        return file.read().decode("utf-8", "replace").splitlines()

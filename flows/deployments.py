@@ -1,0 +1,125 @@
+"""Deployments as code: the pipeline in Prefect, started from its form, by a schedule, or by hand.
+
+A deployment names the flow by its module, so that what runs is the installed code and nothing is
+copied. `python -m flows.deployments` is the worker of `strata up`: it makes the work pool and the
+standing deployment, then carries out what Prefect hands it, one flow run at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from components.contract import BadInput, EnvironmentMissing
+from components.settings import Settings
+from flows.server_programs import WORK_POOL
+from flows.servers import prefect_url
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+STANDING = "strata"
+"""Name of the deployment that is always there: every recipe, no schedule."""
+
+
+def deploy(
+    settings: Settings,
+    recipe: str,
+    *,
+    overrides: Iterable[str] = (),
+    name: str = "",
+    cron: str = "",
+    timezone: str = "UTC",
+) -> str:
+    """Make or replace a deployment of the pipeline and return its page in Prefect.
+
+    With `cron` it runs by that schedule. Raises BadInput for a recipe, an override or a schedule
+    that does not hold, and EnvironmentMissing without a Prefect server.
+    """
+    url = prefect_url(settings)
+    if url is None:
+        raise EnvironmentMissing(
+            "a deployment needs a Prefect server: start one with `strata up`, or set STRATA_PREFECT"
+        )
+    from flows.recipe import resolve
+
+    changes = list(overrides)
+    resolve(recipe, assignments=changes, settings=settings)
+    with _talking_to(url):
+        parameters = {"recipe": recipe, "overrides": changes}
+        made = asyncio.run(
+            _make(name or recipe, parameters=parameters, cron=cron, timezone=timezone)
+        )
+    return f"{url.rstrip('/').removesuffix('/api')}/deployments/deployment/{made}"
+
+
+def work() -> None:
+    """Make the work pool and the standing deployment, then carry out flow runs until ended."""
+    from prefect.workers.process import ProcessWorker
+
+    asyncio.run(_make(STANDING, parameters={"recipe": "toy"}))
+    worker = ProcessWorker(
+        work_pool_name=WORK_POOL, name="local", limit=1, create_pool_if_not_found=False
+    )
+    asyncio.run(worker.start())
+
+
+async def _deployment(
+    name: str, *, parameters: dict[str, Any], cron: str = "", timezone: str = "UTC"
+) -> RunnerDeployment:
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.train import train
+
+    try:
+        schedules = [CronSchedule(cron=cron, timezone=timezone)] if cron else []
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise BadInput(
+            f"the schedule does not hold: {problem}. Write five fields, such as `0 3 * * *` for "
+            "every night at three, and a time zone such as Europe/Berlin."
+        ) from None
+    return await train.ato_deployment(
+        name,
+        schedules=schedules,
+        parameters=parameters,
+        tags=["strata"],
+        description="Take raw text to a tool-using model: choose a recipe, change what you like.",
+        work_pool_name=WORK_POOL,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        enforce_parameter_schema=True,
+    )
+
+
+async def _make(name: str, **options: Any) -> str:
+    """Make the work pool, if need be, and a deployment; return the deployment's id."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    deployment = await _deployment(name, **options)
+    async with get_client() as client:
+        pool = WorkPoolCreate(
+            name=WORK_POOL,
+            type=ProcessWorker.type,
+            base_job_template=ProcessWorker.get_default_base_job_template(),
+        )
+        with contextlib.suppress(ObjectAlreadyExists):
+            await client.create_work_pool(pool)
+    return str(await deployment.aapply())
+
+
+def _talking_to(url: str) -> Any:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    return temporary_settings({PREFECT_API_URL: url})
+
+
+if __name__ == "__main__":
+    work()

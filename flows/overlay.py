@@ -1,0 +1,267 @@
+"""Lay a user's changes over a recipe: a TOML, YAML or JSON file, `STRATA_SET`, and `--set
+step.field=value`.
+
+Changes are collected as paths with their origin, applied together and validated once, since two
+fields may only make sense changed together. Every error names the key, where it was given, and what
+would have been right.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from components.contract import BadInput, NotFound
+from flows.quantity import alternatives, read_value
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Set one field: its path, the value as given, and where it was given."""
+
+    path: tuple[str, ...]
+    value: Any
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """The path as a user types it."""
+        return ".".join(self.path)
+
+
+def read_assignment(text: str, origin: str = "--set") -> Change:
+    """Read `step.field=value`; raises BadInput for another form."""
+    name, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in name.split("."))
+    if not equals or not all(path):
+        raise BadInput(f"{origin} {text}: write step.field=value, such as agent.learning_rate=1e-4")
+    return Change(path, value.strip(), origin)
+
+
+def read_environment(text: str) -> list[Change]:
+    """Read the value of STRATA_SET: assignments separated by `;`."""
+    return [read_assignment(part.strip(), "STRATA_SET") for part in text.split(";") if part.strip()]
+
+
+def read_file(path: Path, model: type[BaseModel]) -> list[Change]:
+    """Read a TOML, YAML or JSON file as changes to `model`.
+
+    Raises NotFound where there is no such file and BadInput, with the line, where it cannot be
+    read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"there is no overlay file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}") from None
+    values = _parse(path, text)
+    if not isinstance(values, Mapping):
+        raise BadInput(f"{path}: expected a table of steps at the top, such as [agent]")
+    return list(_flatten(values, model, (), str(path)))
+
+
+def _parse(path: Path, text: str) -> Any:
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(text)
+        if path.suffix == ".json":
+            return json.loads(text)
+        if path.suffix in {".yaml", ".yml"}:
+            import yaml
+
+            return yaml.safe_load(text) or {}
+    except ModuleNotFoundError:
+        raise BadInput(
+            f"{path}: reading YAML needs the package pyyaml; write TOML instead"
+        ) from None
+    except (
+        Exception
+    ) as error:  # each parser has its own error class; the process border for all three
+        raise BadInput(f"{path}: {' '.join(str(error).split())}") from None
+    raise BadInput(f"{path}: unknown ending {path.suffix!r}; use .toml, .yaml or .json")
+
+
+def _flatten(
+    values: Mapping[str, Any], model: type[BaseModel], path: tuple[str, ...], origin: str
+) -> Iterator[Change]:
+    for name, value in values.items():
+        inner = inner_model(model, str(name))
+        deeper = (*path, str(name))
+        if isinstance(value, Mapping) and inner is not None:
+            yield from _flatten(value, inner, deeper, origin)
+        elif isinstance(value, Mapping) and _models_by_name(model, str(name)) is not None:
+            of = _models_by_name(model, str(name))
+            for key, item in value.items():
+                if isinstance(item, Mapping) and of is not None:
+                    yield from _flatten(item, of, (*deeper, str(key)), origin)
+                else:
+                    yield Change((*deeper, str(key)), item, origin)
+        else:
+            yield Change(deeper, value, origin)
+
+
+def inner_model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model class of a field that holds a model, else None."""
+    field = model.model_fields.get(name)
+    kinds = alternatives(field.annotation) if field else ()
+    found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return found[0] if found else None
+
+
+def _models_by_name(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    field = model.model_fields.get(name)
+    for kind in alternatives(field.annotation) if field else ():
+        if get_origin(kind) is dict:
+            value = get_args(kind)[1]
+            return value if isinstance(value, type) and issubclass(value, BaseModel) else None
+    return None
+
+
+def apply(model: Model, changes: Iterable[Change]) -> Model:
+    """Return `model` with the changes, later ones over earlier ones, validated as a whole.
+
+    Raises BadInput for an unknown key, with a suggestion, and for a value of the wrong kind.
+    """
+    changes = list(changes)
+    values: dict[str, Any] = {name: getattr(model, name) for name in type(model).model_fields}
+    for change in changes:
+        _assign(values, model, change, 0)
+    try:
+        return type(model).model_validate(_plain(values))
+    except ValidationError as error:
+        raise BadInput(_explain(error, type(model), changes)) from None
+
+
+def _assign(values: dict[str, Any], model: BaseModel, change: Change, depth: int) -> None:
+    """Set one change inside `values`, the fields of `model`, which are turned into dicts on the way
+    down.
+    """
+    name = change.path[depth]
+    field = type(model).model_fields.get(name)
+    if field is None:
+        raise BadInput(_unknown(change, depth, type(model).model_fields, type(model)))
+    if depth == len(change.path) - 1:
+        values[name] = read_value(change.value, field.annotation, name)
+        return
+    current = getattr(model, name)
+    if isinstance(current, BaseModel):
+        if not isinstance(values[name], dict):
+            values[name] = {key: getattr(current, key) for key in type(current).model_fields}
+        _assign(values[name], current, change, depth + 1)
+    elif isinstance(current, Mapping):
+        values[name] = _assign_entry(dict(values[name]), field.annotation, change, depth + 1)
+    else:
+        raise BadInput(
+            f"{change.name} (from {change.origin}): {'.'.join(change.path[: depth + 1])} is a "
+            f"single value, now {current!r}; it has no part {change.path[depth + 1]}"
+        )
+
+
+def _assign_entry(
+    entries: dict[str, Any], annotation: Any, change: Change, depth: int
+) -> dict[str, Any]:
+    key = change.path[depth]
+    kind = next((get_args(k)[1] for k in alternatives(annotation) if get_origin(k) is dict), Any)
+    if depth == len(change.path) - 1:
+        return {**entries, key: read_value(change.value, kind, key)}
+    start = entries.get(key, entries.get("default"))
+    if not isinstance(start, BaseModel | dict):
+        raise BadInput(f"{change.name} (from {change.origin}): {key} has no parts to set")
+    if isinstance(start, dict):
+        start = kind.model_validate(start)
+    inner = {name: getattr(start, name) for name in type(start).model_fields}
+    _assign(inner, start, change, depth + 1)
+    return {**entries, key: inner}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _unknown(change: Change, depth: int, known: Iterable[str], model: type[BaseModel]) -> str:
+    word, parent = change.path[depth], ".".join(change.path[:depth])
+    known = list(known)
+    where = f"{change.name} (from {change.origin})"
+    best = suggest(word, known)
+    deeper = "" if depth else _found_deeper(word, model)
+    if deeper and (
+        not best or similarity(word, best[0]) < similarity(word, deeper.rpartition(".")[2])
+    ):
+        best = [deeper]
+    hint = ".".join(filter(None, [parent, best[0]])) if best else ""
+    meant = f" Did you mean {hint}?" if hint else ""
+    listed = ", ".join(known[:24]) + (" …" if len(known) > 24 else "")
+    return f"{where}: unknown key {word!r}.{meant}\nKnown here: {listed}."
+
+
+def _found_deeper(word: str, model: type[BaseModel]) -> str:
+    """Find the step that has a field of this name, for a user who left the step out."""
+    for step in model.model_fields:
+        inner = inner_model(model, step)
+        if inner is not None and suggest(word, inner.model_fields, least=0.85):
+            return f"{step}.{suggest(word, inner.model_fields)[0]}"
+    return ""
+
+
+def similarity(word: str, other: str) -> float:
+    """Return how alike two names are, from 0 to 1; case, `-` and `_` do not count."""
+    a, b = (text.lower().replace("-", "_") for text in (word, other))
+    return SequenceMatcher(None, a, b).ratio()
+
+
+def suggest(word: str, known: Iterable[str], *, least: float = 0.5) -> list[str]:
+    """Return the known names that are like `word`, the most alike first."""
+    scored = sorted(
+        ((similarity(word, name), name) for name in known), key=lambda pair: (-pair[0], pair[1])
+    )
+    return [name for score, name in scored if score >= least]
+
+
+def _explain(error: ValidationError, model: type[BaseModel], changes: list[Change]) -> str:
+    first = error.errors()[0]
+    path = tuple(str(part) for part in first["loc"])
+    culprit = next((c for c in reversed(changes) if _touches(path, c.path)), None)
+    name = culprit.name if culprit else ".".join(path)
+    given = first["input"] if culprit is None else culprit.value
+    origin = f" (from {culprit.origin})" if culprit else ""
+    about = description(model, culprit.path if culprit else path)
+    lines = [
+        f"{name} = {str(given)[:120]!s}{origin}: {first['msg'].removeprefix('Value error, ')}."
+    ]
+    return "\n".join([*lines, *([f"{name}: {about}"] if about else [])])
+
+
+def _touches(location: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    kept = [part for part in location if part in path]
+    return (
+        kept == list(path)
+        or location[: len(path)] == path
+        or (len(location) < len(path) and path[: len(location)] == location)
+    )
+
+
+def description(model: type[BaseModel], path: tuple[str, ...]) -> str:
+    """Return the docstring of the field at `path`; empty where there is none."""
+    kind: type[BaseModel] | None = model
+    text = ""
+    for name in path:
+        field = kind.model_fields.get(name) if kind else None
+        if field is None:
+            return text
+        text = field.description or ""
+        kind = inner_model(kind, name) if kind else None
+    return " ".join(text.split())

@@ -1,0 +1,161 @@
+"""Send runs to MLflow while they go, and again from the store.
+
+Shipping happens in a thread beside the run, because importing MLflow takes seconds and a server may
+be slow. Whatever fails there is told once and caught up by the next call, the next run of the same
+command, or `strata mlflow rebuild`; it never fails the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from components.artifacts.store import ArtifactStore, open_store
+from components.contract import TryAgain
+from components.settings import Settings
+from components.tracking.snapshot import RunSnapshot, StepSnapshot
+from flows.runs import RunRecord, newest_first
+from flows.server_programs import mlflow_artifacts
+from flows.servers import mlflow_uri
+
+if TYPE_CHECKING:
+    from components.tracking.mlflow import Shipper
+
+EVERY_SECONDS = 5.0
+LAST_SECONDS = 60.0
+"""How long the end of a run waits for the rest to be sent."""
+
+
+def snapshot(record: RunRecord) -> RunSnapshot:
+    """Return what a shipper needs to know about a run, without what is shared with the run."""
+    steps = sorted(record.steps.items(), key=lambda item: item[1].position)
+    return RunSnapshot(
+        id=record.id,
+        recipe=record.recipe,
+        state=record.state,
+        created=record.created,
+        ended=record.ended,
+        resolved=record.resolved,
+        commit=record.commit,
+        links=dict(record.links),
+        steps=tuple(
+            StepSnapshot(
+                step=name,
+                stage=step.stage,
+                state=step.state,
+                key=step.key,
+                attempt=step.attempt,
+                reason=step.reason,
+                started=step.started,
+                ended=step.ended,
+                cause=step.cause,
+            )
+            for name, step in steps
+        ),
+    )
+
+
+class Shipping:
+    """Ship one run from a thread until `finish`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: Callable[[], RunRecord],
+        on_links: Callable[[dict[str, str]], None] = lambda _: None,
+    ) -> None:
+        self.error: str | None = None
+        """Why MLflow lacks something, in one line; None once it has everything."""
+        self._settings = settings
+        self._record = record
+        self._on_links = on_links
+        self._links: dict[str, str] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def finish(self, seconds: float = LAST_SECONDS) -> str | None:
+        """Send the end of the run; return why something is missing, or None.
+
+        Call it once the record holds the final state.
+        """
+        self._over.set()
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            return f"MLflow did not take everything within {seconds:.0f} s"
+        return self.error
+
+    def _work(self) -> None:
+        try:
+            shipper = open_shipper(self._settings)
+            while not self._over.wait(EVERY_SECONDS):
+                self._ship(shipper)
+            self._ship(shipper)
+        except Exception as error:  # the border of the thread: what went wrong is told by `finish`
+            self.error = f"{type(error).__name__}: {error}"
+
+    def _ship(self, shipper: Shipper) -> None:
+        shipper.ship(snapshot(self._record()))
+        self.error = shipper.error
+        if shipper.links != self._links:
+            self._links = dict(shipper.links)
+            self._on_links(self._links)
+
+
+@contextmanager
+def shipping(
+    settings: Settings,
+    record: Callable[[], RunRecord],
+    *,
+    on_links: Callable[[dict[str, str]], None] = lambda _: None,
+    on_gap: Callable[[str], None] = lambda _: None,
+) -> Generator[Shipping]:
+    """Ship a run while the body lasts; `record` is asked for its state every few seconds.
+
+    `on_links` gets MLflow's id and page of the run, `on_gap` the reason why MLflow lacks something
+    at the end.
+    """
+    thread = Shipping(settings, record, on_links)
+    try:
+        yield thread
+    finally:
+        gap = thread.finish()
+        if gap:
+            on_gap(f"MLflow lacks a part of this run ({gap}); `strata mlflow rebuild` sends it")
+
+
+def open_shipper(settings: Settings, store: ArtifactStore | None = None) -> Shipper:
+    """Open the shipper to the MLflow that is set or up, or to its database."""
+    from components.tracking.mlflow import Shipper
+
+    # What they have to say runs through the live table; what matters is told by `error`.
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    uri = mlflow_uri(settings)
+    artifacts = mlflow_artifacts(settings)
+    artifacts.mkdir(parents=True, exist_ok=True)
+    return Shipper(
+        store or open_store(settings),
+        uri,
+        cursors=settings.home / "mlflow" / "cursors",
+        artifacts=artifacts,
+    )
+
+
+def rebuild_mlflow(settings: Settings, say: Callable[[str], None] = lambda _: None) -> int:
+    """Send every run of the store to MLflow again, oldest first; return how many there were.
+
+    What MLflow has already is not doubled. Raises TryAgain where MLflow does not answer.
+    """
+    store = open_store(settings)
+    shipper = open_shipper(settings, store)
+    records = list(newest_first(store))[::-1]
+    for record in records:
+        shipper.forget(record.id)
+        if not shipper.ship(snapshot(record)):
+            raise TryAgain(f"MLflow at {shipper.uri} did not take run {record.id}: {shipper.error}")
+        say(f"sent run {record.id}")
+    return len(records)

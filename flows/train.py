@@ -1,0 +1,117 @@
+"""The Prefect flows: a prepared run, and the deployment that takes its recipe from a form.
+
+Started by `strata run` the job is prepared and only its steps are submitted here. Started from a
+deployment the flow prepares the job itself from its typed parameters.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from components.artifacts.store import open_store
+from components.contract import Stage, StageConfig, TryAgain
+from components.settings import settings
+from flows.context import Run
+from flows.display import watch
+from flows.engine import pages, to_mlflow
+from flows.produce import produce
+from flows.run import Pipeline, carry_out, make_plan, stop_on_signal
+from flows.run_step import run_step
+
+FLOW_NAME = "train-agentic-llm"
+RecipeName = Literal["ci", "toy", "small", "two_billion"]
+MOST_WAITING = 64
+"""Threads for steps that wait for their inputs; slots decide how many compute."""
+
+
+@flow(
+    name=FLOW_NAME,
+    flow_run_name="{recipe}",
+    task_runner=ThreadPoolTaskRunner(max_workers=MOST_WAITING),
+    persist_result=False,
+    retries=0,
+)
+def train(
+    recipe: RecipeName = "toy",
+    overrides: list[str] | None = None,
+    until: str = "",
+    new: bool = False,
+) -> str:
+    """Take raw text to a released tool-using model.
+
+    Args:
+        recipe: Recipe to run.
+        overrides: Changes to the recipe, each as `step.field=value`.
+        until: Last step to make; empty means all.
+        new: Start another run although one could be continued.
+    """
+    from flows.jobs import job_of
+    from flows.recipe import resolve
+
+    here = settings()
+    chosen = resolve(recipe, assignments=overrides or (), settings=here)
+    job = job_of(chosen, until=until, new=new)
+    plan = make_plan(job, open_store(here))
+    outcome = carry_out(job, here, plan, engine=submit_steps, watcher=watch, shipper=to_mlflow)
+    return outcome.record.id
+
+
+def as_flow(run: Run, pipeline: Pipeline) -> None:
+    """Make a prepared run's steps in a flow run of its own."""
+
+    @flow(
+        name=FLOW_NAME,
+        flow_run_name=run.id,
+        task_runner=ThreadPoolTaskRunner(max_workers=MOST_WAITING),
+        persist_result=False,
+        retries=0,
+    )
+    def prepared(recipe: str, run_id: str) -> None:
+        del recipe, run_id  # shown in Prefect; the job itself is prepared
+        submit_steps(run, pipeline)
+
+    try:
+        prepared(recipe=run.register.run.recipe, run_id=run.id)
+    except Exception:
+        if run.failures:
+            raise run.failures[0] from None
+        raise
+
+
+def submit_steps(run: Run, pipeline: Pipeline) -> None:
+    """Submit every wanted step and wait for all; raises the first failure of a step.
+
+    Raises TryAgain where Prefect itself failed: what was made stays, the same command goes on.
+    """
+    flow_run_id = str(flow_run.get_id() or "")
+    shown = pages(run.settings, run.id)
+    if "prefect" in shown:
+        shown["prefect"] += f"/runs/flow-run/{flow_run_id}"
+    run.register.links(prefect_flow_run=flow_run_id, **shown)
+    futures: list[PrefectFuture[Any]] = []
+
+    def step(name: str, stage: Stage, config: StageConfig, **inputs: Any) -> Any:
+        if name not in run.wanted:
+            return None
+        make = partial(produce, run, name, stage, config)
+        future = run_step.submit(name, inputs, make)
+        futures.append(future)
+        return future
+
+    with stop_on_signal(run):  # Prefect has put its own handlers in place by now
+        pipeline(step)
+        wait(futures)
+    if run.failures:
+        raise run.failures[0]
+    lost = [future for future in futures if not future.state.is_completed()]
+    if lost:
+        raise TryAgain(
+            f"Prefect lost track of a step ({lost[0].state.message}): what was made is kept, the "
+            "same command goes on"
+        )

@@ -1,0 +1,128 @@
+"""Deployments in a real Prefect: the form, a schedule, a flow run that a worker carries out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.contract import BadInput, EnvironmentMissing, NotFound
+from components.settings import Settings
+from flows.deployments import STANDING, deploy
+from flows.servers import private_prefect_server
+from flows.train import FLOW_NAME
+
+
+def ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory, prefect_home) -> Iterator[Settings]:
+    settings = Settings(home=prefect_home(tmp_path_factory.mktemp("deployments") / "home"))
+    with private_prefect_server(settings) as url:
+        yield settings.model_copy(update={"prefect": url})
+
+
+@pytest.fixture(scope="module")
+def worker(prefect) -> Iterator[str]:
+    """Run the worker of `strata up` and return the id of its standing deployment."""
+    api = prefect.prefect
+    environment = os.environ | {
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(prefect.home / "prefect"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "STRATA_HOME": str(prefect.home),
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "flows.deployments"], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                yield ask(f"{api}/deployments/name/{FLOW_NAME}/{STANDING}")["id"]
+                return
+            except urllib.error.HTTPError:
+                time.sleep(0.3)
+        raise TimeoutError("the worker made no deployment")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_the_form_has_types_and_choices(prefect, worker):
+    form = ask(f"{prefect.prefect}/deployments/{worker}")["parameter_openapi_schema"]["properties"]
+    assert {"ci", "toy"} <= set(form["recipe"]["enum"])
+    assert {"items": {"type": "string"}, "type": "array"} in form["overrides"]["anyOf"]
+    assert form["new"]["type"] == "boolean"
+    assert all("description" in field for field in form.values())
+
+
+def test_a_flow_run_from_the_form_is_carried_out_by_the_worker(prefect, worker):
+    """The recipe refuses the override, which shows that our flow has read the parameters."""
+    made = ask(
+        f"{prefect.prefect}/deployments/{worker}/create_flow_run",
+        {"parameters": {"recipe": "ci", "overrides": ["agent.lerning_rate=1"]}},
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        run = ask(f"{prefect.prefect}/flow_runs/{made['id']}")
+        if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"}:
+            break
+        assert time.monotonic() < deadline, run["state"]
+        time.sleep(0.5)
+    assert run["state_type"] == "FAILED"
+    assert "lerning_rate" in run["state"]["message"]
+    assert "learning_rate" in run["state"]["message"]  # the suggestion
+
+
+def test_a_value_of_the_wrong_kind_is_refused_by_the_form(prefect, worker):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(
+            f"{prefect.prefect}/deployments/{worker}/create_flow_run",
+            {"parameters": {"recipe": "huge"}},
+        )
+    assert caught.value.code in {409, 422}
+
+
+def test_a_schedule_is_made_and_replaced(prefect):
+    for hour in (3, 4):
+        page = deploy(
+            prefect,
+            "ci",
+            overrides=["commonsense.seed=7"],
+            name="nightly",
+            cron=f"0 {hour} * * *",
+            timezone="Europe/Berlin",
+        )
+    found = ask(f"{prefect.prefect}/deployments/name/{FLOW_NAME}/nightly")
+    (schedule,) = found["schedules"]
+    assert schedule["schedule"] == {
+        "cron": "0 4 * * *",
+        "timezone": "Europe/Berlin",
+        "day_or": True,
+    }
+    assert found["parameters"] == {"recipe": "ci", "overrides": ["commonsense.seed=7"]}
+    assert page == f"{prefect.prefect.removesuffix('/api')}/deployments/deployment/{found['id']}"
+
+
+def test_what_does_not_hold_is_refused_before_anything_is_made(prefect, tmp_path):
+    with pytest.raises(NotFound, match="recipe"):
+        deploy(prefect, "tiny_recipe")
+    with pytest.raises(BadInput):
+        deploy(prefect, "ci", overrides=["agent.lerning_rate=1"])
+    with pytest.raises(BadInput, match="five fields"):
+        deploy(prefect, "ci", cron="every night")
+    with pytest.raises(EnvironmentMissing, match="strata up"):
+        deploy(Settings(home=tmp_path), "ci")
