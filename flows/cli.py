@@ -126,6 +126,7 @@ def _carry_out(arguments: list[str]) -> int:
 
     from components.contract import BadInput
 
+    refuse_unknown(arguments[0])
     try:
         result = make_app()(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
@@ -135,6 +136,19 @@ def _carry_out(arguments: list[str]) -> int:
         raise BadInput(f"{error}\nUsage: strata {command} --help".replace("  ", " ")) from None
     sys.stdout.flush()
     return result if isinstance(result, int) else 0
+
+
+def refuse_unknown(command: str) -> None:
+    """Raise BadInput with a suggestion where there is no such command."""
+    from components.contract import BadInput
+    from flows.overlay import suggest
+
+    known = [name for commands in GROUPS.values() for name in commands] + list(SUBCOMMANDS)
+    if command.startswith("-") or command in known:
+        return
+    best = suggest(command, known)
+    hint = f" Did you mean {best[0]}?" if best else ""
+    raise BadInput(f"there is no command {command!r}.{hint}\nstrata --help lists the commands.")
 
 
 def _explain(error: BaseException) -> int:

@@ -7,26 +7,26 @@ laid over one of them here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from components.agentic_midtraining.config import AgenticMidtrainConfig
-from components.corpus.config import CorpusConfig
-from components.pretraining.config import PretrainConfig
-from components.sft.config import SftConfig
-from components.shards.config import ShardsConfig
-from components.tokenizer.config import TokenizerConfig
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from components.agentic_midtraining.config import AgenticMidtrainConfig
 from components.artifacts.identity import canonical_json, sha256_text
 from components.contract import NotFound, Resources, StageConfig
+from components.corpus.config import CorpusConfig
 from components.evaluation.config import EvaluateConfig
 from components.export.config import ExportConfig
+from components.pretraining.config import PretrainConfig
 from components.rl.config import RlConfig
 from components.settings import Settings
+from components.sft.config import SftConfig
+from components.shards.config import ShardsConfig
 from components.tasks.config import TasksConfig
+from components.tokenizer.config import TokenizerConfig
 from components.trajectories.config import TrajectoriesConfig
 from flows.overlay import apply, read_assignment, read_environment, read_file, suggest
 
@@ -91,6 +91,17 @@ class Recipe(BaseModel):
         family = step.partition(".")[0]
         return self.resources.get(step) or self.resources.get(family) or self.resources["default"]
 
+    def but(self, **changes: Any) -> Recipe:
+        """Return the recipe with other values: for a step the fields that change, as a dict.
+
+        Raises ValidationError where they do not fit.
+        """
+        values = self.model_dump()
+        for name, change in changes.items():
+            both = isinstance(change, dict) and isinstance(values.get(name), dict)
+            values[name] = _merged(values[name], change) if both else change
+        return Recipe.model_validate(values)
+
     def resolved(self) -> dict[str, Any]:
         """Return everything as plain JSON values, defaults included."""
         return self.model_dump(mode="json")
@@ -98,6 +109,15 @@ class Recipe(BaseModel):
     def identity(self) -> str:
         """Return the SHA-256 of everything but the resources."""
         return sha256_text(canonical_json(self.model_dump(mode="json", exclude={"resources"})))
+
+
+def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `change` over `values`; models merge, mixtures and the like are replaced."""
+    merged = dict(values)
+    for name, value in change.items():
+        inner = name in {"model", "counts", "benchmarks"} and isinstance(value, dict)
+        merged[name] = _merged(merged[name], value) if inner else value
+    return merged
 
 
 STEP_FIELDS = tuple(

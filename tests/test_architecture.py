@@ -710,6 +710,9 @@ def test_packages_have_tests() -> None:
     assert not missing, "\n" + "\n".join(missing)
 
 
+GUEST = ("components/sandbox/", "tests/components/sandbox/")
+"""Where a path like /root means one inside the sandbox."""
+
 BINARY = {".png", ".parquet", ".gz", ".zst"}
 
 
@@ -767,6 +770,12 @@ def test_dashboard_types_hold(tmp_path: Path) -> None:
         "--pythonpath",
         sys.executable,
     )
+
+
+def test_infrastructure_holds_no_code() -> None:
+    allowed = {"infra/compose/healthy.py"}  # runs in server images that hold no Strata
+    stray = set(tracked_files("infra/*.py")) - allowed
+    assert not stray, "infra says where; code goes to components or flows"
 
 
 # ---- reading the tree

@@ -30,6 +30,7 @@ from components.model.weights import load_model, read_strata
 from components.sandbox.interface import Sandbox, open_sandbox
 from components.shards.loader import open_shards
 from components.tokenizer.contract import TextTokenizer, load_tokenizer
+from components.training.loop import prepare
 
 
 @dataclass
@@ -81,7 +82,7 @@ def _open(
             f" {trained_with[:12]}, but {tokenizer.digest[:12]} was given."
             " Score it with the tokenizer of its own run."
         )
-    model = load_model(inputs.checkpoint.path, device=context.resources.device).eval()
+    model = load_model(inputs.checkpoint.path, device=prepare(context)).eval()
     tasks = read_records(inputs.tasks.split(config.split))
     acting = config.episodes + config.sampled_episodes + config.recovery
     sandbox = None

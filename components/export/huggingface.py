@@ -21,7 +21,12 @@ from components.export.config import ExportConfig
 from components.model.weights import load_model
 from components.tokenizer.contract import TextTokenizer
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "contract.json",
+)
 WEIGHTS = "model.safetensors"
 TOLERANCE = 1e-3
 SEQUENCES = 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.agents.environment import World, load_world
@@ -24,6 +24,8 @@ from components.rl.prompts import prompts_at, read_prompts, step_seed
 from components.rl.trainer import PolicyTrainer
 from components.sandbox.interface import Sandbox, open_sandbox
 from components.tokenizer.contract import TextTokenizer, load_tokenizer
+from components.training.loop import prepare
+from components.training.resume import ResumeState, newest_resume_point, save_resume_point
 
 STEPS_A_RESUME_POINT = 10
 
@@ -150,7 +152,7 @@ def _open(config: RlConfig, inputs: RlInputs, context: StageContext, closing: Ex
             " Give the tokenizer of its own run."
         )
     tasks = read_prompts(inputs.tasks.split("rl"), config.families)
-    model = load_model(inputs.initial.path, device=context.resources.device)
+    model = load_model(inputs.initial.path, device=prepare(context))
     engine = LockStepEngine(model, tokenizer)
     trainer = PolicyTrainer(
         model, config, engine.forbidden_V, micro_batch=context.resources.micro_batch
@@ -161,3 +163,21 @@ def _open(config: RlConfig, inputs: RlInputs, context: StageContext, closing: Ex
         closing.callback(sandbox.close)
     world = load_world(inputs.tasks.world)
     return _Run(config, model, tokenizer, engine, trainer, tasks, world, sandbox, Totals())
+
+
+def _save(state: _Run, done: int, context: StageContext) -> None:
+    """Write a resume point after `done` steps."""
+    values = {"updates": state.trainer.updates, "totals": asdict(state.totals)}
+    save_resume_point(context, done, ResumeState(state.trainer.tensors(), values))
+
+
+def _restore(state: _Run, context: StageContext) -> int:
+    """Go on from the newest resume point, if there is one; return the next step."""
+    point = newest_resume_point(context)
+    if point is None:
+        return 0
+    values = point.state.values
+    state.trainer.restore(point.state.tensors, values["updates"])
+    state.totals = Totals(**values["totals"])
+    context.journal.event("resumed", step=point.step)
+    return point.step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,8 @@ from components.rl.grpo import (
     micro_batches,
     policy_logprobs,
 )
+
+ADAMW_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,28 @@ class PolicyTrainer:
             gap_max=steps[0].gap_max,
             gradient_norm=norm,
         )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weights and AdamW's state by name, for a resume point."""
+        found: dict[str, torch.Tensor] = {}
+        for name, weight in self.model.named_parameters():
+            found[f"weights/{name}"] = weight.detach()
+            for kind, tensor in self.optimizer.state.get(weight, {}).items():
+                found[f"{kind}/{name}"] = tensor
+        return found
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], updates: int) -> None:
+        """Take over what `tensors` returned, bit by bit; raises KeyError for a missing weight."""
+        self.updates = updates
+        with torch.no_grad():
+            for name, weight in self.model.named_parameters():
+                weight.copy_(tensors[f"weights/{name}"])
+                for kind in ADAMW_STATE:
+                    stored = tensors.get(f"{kind}/{name}")
+                    if stored is not None:
+                        # AdamW keeps its step counter on the CPU whatever the weights' device.
+                        device = stored.device if kind == "step" else weight.device
+                        self.optimizer.state[weight][kind] = stored.to(device, copy=True)
 
     def _set_rate(self) -> None:
         warm = min(1.0, (self.updates + 1) / max(1, self.config.warmup_steps))

@@ -10,8 +10,10 @@ from components.artifacts.types import Checkpoint, Scores
 from components.contract import BadInput
 from components.export.certificate import mismatches
 from components.export.config import ExportConfig, ExportInputs
+from components.export.huggingface import template_mismatch
 from components.export.stage import run
 from components.model.weights import load_model
+from components.tokenizer.contract import build
 from tests.small_agent import SmallAgent, artifact, context, small_agent
 
 
@@ -46,7 +48,7 @@ def test_a_release_loads_and_answers_in_transformers(agent: SmallAgent, tmp_path
     end = tokenizer.convert_tokens_to_ids("</tool_call>")
     out = model.generate(**prompt, max_new_tokens=60, do_sample=False, eos_token_id=end)
     written = tokenizer.decode(out[0][prompt["input_ids"].shape[1] :])
-    assert written == '<tool_call>{"name": "calc", "arguments": {"e": "3+1"}}</tool_call>'
+    assert written == '<tool_call>{"name":"calc","arguments":{"e":"3+1"}}</tool_call>'
 
 
 def test_card_and_certificate_fit_the_folder(agent: SmallAgent, tmp_path: Path) -> None:
@@ -64,6 +66,7 @@ def test_card_and_certificate_fit_the_folder(agent: SmallAgent, tmp_path: Path) 
         "README.md",
         "chat_template.jinja",
         "config.json",
+        "contract.json",
         "generation_config.json",
         "model.safetensors",
         "tokenizer.json",
@@ -109,14 +112,21 @@ def test_a_model_that_transformers_reads_differently_is_refused(
         run(ExportConfig(), given, context(tmp_path))
 
 
-def test_another_chat_template_is_refused(agent: SmallAgent, tmp_path: Path) -> None:
-    other = artifact(type(agent.tokenizer), tmp_path / "tokenizer", "tokenizer")
-    for file in agent.tokenizer.path.iterdir():
-        (other.path / file.name).write_bytes(file.read_bytes())
-    template = other.path / "chat_template.jinja"
+def test_another_chat_template_is_found(agent: SmallAgent, tmp_path: Path) -> None:
+    run(ExportConfig(), inputs(agent, tmp_path), context(tmp_path))
+    assert template_mismatch(tmp_path / "out", agent.text_tokenizer) is None
+    template = tmp_path / "out" / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|User|>", "~<|User|>"))
+    found = template_mismatch(tmp_path / "out", agent.text_tokenizer)
+    assert found is not None
+    assert "a question" in found
+
+
+def test_another_tokenizer_is_refused(agent: SmallAgent, tmp_path: Path) -> None:
+    other = artifact(type(agent.tokenizer), tmp_path / "tokenizer", "tokenizer")
+    build(other.path, merges=[(b"t", b"h")])
     given = inputs(agent, tmp_path).model_copy(update={"tokenizer": other})
-    with pytest.raises(BadInput, match="chat template yields other tokens"):
+    with pytest.raises(BadInput, match="was trained with tokenizer"):
         run(ExportConfig(), given, context(tmp_path))
 
 

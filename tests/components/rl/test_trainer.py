@@ -117,3 +117,22 @@ def test_the_rate_warms_up() -> None:
     trainer = PolicyTrainer(model, config, engine.forbidden_V)
     trainer.update(episodes(sample(engine, 0))[0])
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(CONFIG.learning_rate / 2)
+
+
+def test_a_restored_trainer_goes_on_bit_by_bit() -> None:
+    finals: list[dict[str, torch.Tensor]] = []
+    for interrupted in (False, True):
+        model = tiny()
+        engine = LockStepEngine(model, Vocabulary())  # type: ignore[arg-type]
+        trainer = PolicyTrainer(model, CONFIG, engine.forbidden_V)
+        trainer.update(episodes(sample(engine, 0))[0])
+        if interrupted:
+            saved = {name: tensor.clone() for name, tensor in trainer.tensors().items()}
+            model = tiny(seed=9)
+            engine = LockStepEngine(model, Vocabulary())  # type: ignore[arg-type]
+            trainer = PolicyTrainer(model, CONFIG, engine.forbidden_V)
+            trainer.restore(saved, updates=2)
+        trainer.update(episodes(sample(engine, 1))[0])
+        finals.append(trainer.tensors())
+    assert finals[0].keys() == finals[1].keys()
+    assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])

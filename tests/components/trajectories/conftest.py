@@ -10,9 +10,9 @@ import pytest
 from components.artifacts.types import Tasks, Tokenizer, Trajectories
 from components.tasks import stage as tasks_stage
 from components.tasks.config import BenchmarkCounts, SplitCounts, TasksConfig, TasksInputs
+from components.tokenizer.contract import build
 from components.trajectories import stage
 from components.trajectories.config import TrajectoriesConfig, TrajectoriesInputs
-from tests.components.agents.byte_tokenizer import ByteTokenizer
 from tests.components.tasks.library_corpus import build_corpus, context_for
 
 CONFIG = TrajectoriesConfig(midtrain=200, sft=40)
@@ -32,19 +32,18 @@ def inputs(
         files=300,
     )
     tasks_stage.run(config, TasksInputs(corpus=corpus), context)
+    tokenizer = tmp_path_factory.mktemp("tokenizer")
+    build(tokenizer)
     return TrajectoriesInputs(
         corpus=corpus,
-        tokenizer=Tokenizer(context.out, "tokenizer", "key", "digest"),
+        tokenizer=Tokenizer(tokenizer, "tokenizer", "key", "digest"),
         tasks=Tasks(context.out, "tasks", "key", "digest"),
     )
 
 
 @pytest.fixture
-def make(
-    inputs: TrajectoriesInputs, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[TrajectoriesConfig, Path], Trajectories]:
-    """Run the stage with a byte tokenizer, which needs no training."""
-    monkeypatch.setattr(stage, "load_tokenizer", lambda path: ByteTokenizer())
+def make(inputs: TrajectoriesInputs) -> Callable[[TrajectoriesConfig, Path], Trajectories]:
+    """Run the stage; its tokenizer is a real one without merges, so a token is a byte."""
 
     def run(config: TrajectoriesConfig, directory: Path) -> Trajectories:
         context = context_for(directory)
