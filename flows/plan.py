@@ -83,6 +83,8 @@ class Planner:
     store: ArtifactStore
     accept_stale: frozenset[str] = frozenset()
     """Steps whose newest artifact is used although its code has changed since."""
+    pinned: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
+    """Artifacts that are used as they are, by step."""
     steps: dict[str, PlannedStep] = field(default_factory=dict[str, PlannedStep])
     _newest: dict[tuple[str, str], Manifest] | None = None
 
@@ -94,6 +96,9 @@ class Planner:
         **inputs: PlannedStep | tuple[PlannedStep, ...],
     ) -> PlannedStep:
         """Plan one step from what is planned for its inputs."""
+        if name in self.pinned:
+            self.steps[name] = _pinned(name, stage, config, self.pinned[name])
+            return self.steps[name]
         revisions = stage.revisions(config)
         before = self._before(name, stage)
         parents = tuple(dict.fromkeys(parent.name for _, parent in each_input(inputs)))
@@ -179,6 +184,23 @@ class Planner:
             for manifest in sorted(self.store.manifests(), key=lambda each: each.ended):
                 self._newest[manifest.stage, manifest.step] = manifest
         return self._newest.get((stage.name, name))
+
+
+def _pinned(name: str, stage: Stage, config: StageConfig, manifest: Manifest) -> PlannedStep:
+    return PlannedStep(
+        name=name,
+        stage=stage,
+        config=config,
+        state="cached",
+        reasons=("given",),
+        key=manifest.key,
+        revisions=manifest.revisions,
+        manifest=manifest,
+        before=manifest,
+        parents=(),
+        cost=Cost(),
+        exceptions=manifest.exceptions,
+    )
 
 
 @dataclass(frozen=True)

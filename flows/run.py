@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore, open_store
 from components.contract import BadInput, NotFound, Resources, Stage, StageConfig
 from components.execution.in_process import InProcessLauncher
@@ -60,10 +61,12 @@ class Job:
     table: str
     """`module:mapping` of the pipeline's stages by name."""
     until: str = ""
-    """Last step to make; empty means all."""
+    """Last step to make, or several separated by commas; empty means all."""
     new: bool = False
     """Start another run although one could be continued or is finished."""
     accept_stale: frozenset[str] = frozenset()
+    pinned: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
+    """Artifacts to use as they are, by step, whatever has changed since."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,16 @@ class Outcome:
 
 def make_plan(job: Job, store: ArtifactStore) -> Plan:
     """Plan the job's steps; raises NotFound for an unknown last step."""
-    planner = Planner(store, accept_stale=job.accept_stale)
+    planner = Planner(store, accept_stale=job.accept_stale, pinned=job.pinned)
     job.pipeline(planner)
     plan = Plan(planner.steps)
-    unknown = [name for name in (job.until, *job.accept_stale) if name and name not in plan.steps]
+    last = [name for name in job.until.split(",") if name]
+    unknown = [name for name in (*last, *job.accept_stale) if name not in plan.steps]
     if unknown:
         best = suggest(unknown[0], plan.steps)
         hint = f" Did you mean {best[0]}?" if best else ""
         raise NotFound(f"there is no step {unknown[0]!r}.{hint} Steps: {', '.join(plan.steps)}.")
-    return plan.only(plan.ancestors(job.until)) if job.until else plan
+    return plan.only(set().union(*map(plan.ancestors, last))) if last else plan
 
 
 def carry_out(

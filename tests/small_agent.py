@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from components.tokenizer.contract import TextTokenizer, build, load_tokenizer
 from torch.nn import functional as F
 
 from components.agents.conversation import Conversation, Message, ToolCall, encode
@@ -30,6 +29,7 @@ from components.contract import Resources, StageContext
 from components.model.config import ModelConfig
 from components.model.transformer import YoutuModel, initialize
 from components.model.weights import save_checkpoint
+from components.tokenizer.contract import TextTokenizer, build, load_tokenizer
 from components.tracking.journal import Journal
 
 T = TypeVar("T", bound=Artifact)
@@ -185,9 +185,22 @@ def _shards(directory: Path, tokenizer: TextTokenizer) -> TokenShards:
     shards = artifact(TokenShards, directory / "shards", "shards")
     (shards.path / "heldout").mkdir()
     texts = ["The sea is wide.", "Waves run to the shore, and back.", "Salt"]
-    tokens = [token for text in texts for token in (tokenizer.bos, *tokenizer.encode(text))]
+    documents = [[tokenizer.bos, *tokenizer.encode(text)] for text in texts]
+    sizes = [len(text.encode()) for text in texts]
+    offsets = np.cumsum([0, *(len(document) for document in documents)])
     for domain in DOMAINS:
-        np.array(tokens, np.uint16).tofile(shards.path / "heldout" / f"{domain}.tokens")
+        file = shards.path / "heldout" / domain
+        np.array(sum(documents, []), np.uint16).tofile(f"{file}.tokens")
+        np.save(f"{file}.offsets.npy", offsets.astype(np.int64))
+        np.save(f"{file}.bytes.npy", np.array(sizes, np.int64))
+    counts = {"documents": 3, "tokens": int(offsets[-1]), "bytes": sum(sizes)}
+    index = {
+        "dtype": "uint16",
+        "vocab_size": tokenizer.vocab_size,
+        "splits": {"heldout": dict.fromkeys(DOMAINS, counts), "train": {}},
+        "tokenizer_digest": tokenizer.digest,
+    }
+    (shards.path / "index.json").write_text(json.dumps(index))
     return shards
 
 

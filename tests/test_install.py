@@ -46,8 +46,6 @@ def closure(*extras: str) -> set[str]:
 def test_pins_are_public_versions() -> None:
     assert len(pins()) > 100
     local = [name for name, version in pins().items() if not re.fullmatch(r"[\w.]+", version)]
-        name: version for name, version in pins().items() if not re.fullmatch(r"[\w.]+", version)
-    }
     assert not local, "a version with a +tag exists in no common index"
 
 

@@ -25,7 +25,7 @@ from components.rl.trainer import PolicyTrainer
 from components.sandbox.interface import Sandbox, open_sandbox
 from components.tokenizer.contract import TextTokenizer, load_tokenizer
 from components.training.loop import prepare
-from components.training.resume import ResumeState, newest_resume_point, save_resume_point
+from components.training.resume import newest_resume_point, save_resume_point
 
 STEPS_A_RESUME_POINT = 10
 
@@ -131,7 +131,7 @@ def _step(state: _Run, step: int, context: StageContext) -> None:
     state.totals.add(learned, len(attempts))
     metrics = learned.metrics()
     if learned.episodes:
-        update = state.trainer.update(learned.episodes)
+        update = state.trainer.update(learned.episodes, batch_tokens=learned.sampled_tokens)
         if not math.isfinite(update.loss) or not math.isfinite(update.gradient_norm):
             raise GuardStop(
                 f"Loss or gradient of step {step} is not finite. Lower rl.learning_rate, or look at"
@@ -168,7 +168,7 @@ def _open(config: RlConfig, inputs: RlInputs, context: StageContext, closing: Ex
 def _save(state: _Run, done: int, context: StageContext) -> None:
     """Write a resume point after `done` steps."""
     values = {"updates": state.trainer.updates, "totals": asdict(state.totals)}
-    save_resume_point(context, done, ResumeState(state.trainer.tensors(), values))
+    save_resume_point(context, done, state.trainer.tensors(), values)
 
 
 def _restore(state: _Run, context: StageContext) -> int:
@@ -176,8 +176,7 @@ def _restore(state: _Run, context: StageContext) -> int:
     point = newest_resume_point(context)
     if point is None:
         return 0
-    values = point.state.values
-    state.trainer.restore(point.state.tensors, values["updates"])
-    state.totals = Totals(**values["totals"])
+    state.trainer.restore(point.tensors, point.values["updates"])
+    state.totals = Totals(**point.values["totals"])
     context.journal.event("resumed", step=point.step)
     return point.step

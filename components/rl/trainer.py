@@ -67,8 +67,13 @@ class PolicyTrainer:
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def update(self, episodes: Sequence[Episode]) -> Update:
-        """Take the configured number of optimizer steps, each on all episodes."""
+    def update(self, episodes: Sequence[Episode], *, batch_tokens: int = 0) -> Update:
+        """Take the configured number of optimizer steps, each on all episodes.
+
+        `batch_tokens` counts the sampled tokens of the whole step, groups without spread included;
+        the gradient is a mean over them. Without it a step with one live group would move the
+        weights as far as one with thirty.
+        """
         device = self.forbidden_V.device
         batches = micro_batches(episodes, rows=self.micro_batch, device=device)
         tokens = sum(len(batch.target_N) for batch in batches)
@@ -76,7 +81,7 @@ class PolicyTrainer:
         norm = 0.0
         for _ in range(self.config.optimizer_steps_per_batch):
             self._set_rate()
-            measured, norm = self._step(batches, tokens)
+            measured, norm = self._step(batches, max(tokens, batch_tokens))
             steps.append(measured)
         return Update(
             loss=sum(step.loss for step in steps) / tokens / len(steps),
@@ -114,7 +119,7 @@ class PolicyTrainer:
             group["lr"] = self.config.learning_rate * warm
 
     def _step(self, batches: Sequence[MicroBatch], tokens: int) -> tuple[Measured, float]:
-        """Accumulate the gradient of the mean over all `tokens`, clip it and step.
+        """Accumulate the gradient of the mean over `tokens` tokens, clip it and step.
 
         A gradient that is not finite leaves the weights as they are; the caller sees the loss.
         """

@@ -23,7 +23,7 @@ from components.training.guards import Guard, GuardSettings, Verdict
 from components.training.loss import Batch, next_token_loss
 from components.training.optimizer import Optimizer
 from components.training.parallel import connect, rank_rows, sum_over_ranks, wait_for_all
-from components.training.resume import ResumeState, newest_resume_point, save_resume_point
+from components.training.resume import ResumePoint, newest_resume_point, save_resume_point
 from components.training.throughput import Meter
 
 ANCHOR_STEPS = 200
@@ -89,7 +89,7 @@ def prepare(context: StageContext) -> torch.device:
     torch.set_num_threads(resources.threads or max(1, (os.cpu_count() or 1) // resources.processes))
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory with NaN is a search for bugs that costs time in every operation.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if resources.precision == "fp16":
         raise BadInput(
             f"step {context.step}: fp16 training needs loss scaling, which is not there; "
@@ -217,10 +217,10 @@ class _Run:
         if point is None:
             self.save()
             return
-        self._load(point.state)
+        self._load(point)
         self.step = point.step
-        self.tokens = int(point.state.values["tokens"])
-        self.guard.load(point.state.values["guard"])
+        self.tokens = int(point.values["tokens"])
+        self.guard.load(point.values["guard"])
         self.context.journal.event("resumed", step=self.step)
 
     def go_back(self) -> None:
@@ -229,8 +229,8 @@ class _Run:
         anchor = newest_resume_point(self.context, at_most=before, multiple_of=ANCHOR_STEPS)
         if anchor is None:
             raise GuardStop(f"step {self.context.step}: no resume point to go back to")
-        self._load(anchor.state)
-        self.guard.went_back(anchor.state.values["guard"]["losses"])
+        self._load(anchor)
+        self.guard.went_back(anchor.values["guard"]["losses"])
         self.context.journal.event("rollback", step=self.step, to=anchor.step)
 
     def save_when_due(self) -> None:
@@ -252,14 +252,12 @@ class _Run:
             "rng.cpu": torch.get_rng_state(),
         }
         values: dict[str, Any] = {"tokens": self.tokens, "guard": self.guard.state()}
-        save_resume_point(
-            self.context, self.step, ResumeState(tensors, values), anchor_every=ANCHOR_STEPS
-        )
+        save_resume_point(self.context, self.step, tensors, values, anchor_every=ANCHOR_STEPS)
 
-    def _load(self, state: ResumeState) -> None:
-        self.training.model.load_state_dict(state.under("model."))
-        self.training.optimizer.load_state_dict(state.under("optimizer."))
-        torch.set_rng_state(state.tensors["rng.cpu"])
+    def _load(self, point: ResumePoint) -> None:
+        self.training.model.load_state_dict(point.under("model."))
+        self.training.optimizer.load_state_dict(point.under("optimizer."))
+        torch.set_rng_state(point.tensors["rng.cpu"])
 
 
 def _autocast(context: StageContext) -> AbstractContextManager[Any]:

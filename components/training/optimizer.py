@@ -100,6 +100,12 @@ class _SameShape:
         return torch.stack([_wide(_gradient(parameter)) for parameter in self.parameters])
 
 
+def _same_shape(named: Sequence[tuple[str, nn.Parameter]]) -> _SameShape:
+    parameters = [parameter for _, parameter in named]
+    zeros = [torch.zeros_like(_wide(parameter.detach())) for parameter in parameters]
+    return _SameShape([name for name, _ in named], parameters, torch.stack(zeros))
+
+
 class Muon:
     """Step along the orthogonalized momentum; matrices of one shape are treated together."""
 
@@ -110,16 +116,7 @@ class Muon:
         by_shape: dict[tuple[int, ...], list[tuple[str, nn.Parameter]]] = defaultdict(list)
         for name, parameter in parameters:
             by_shape[tuple(sorted(parameter.shape))].append((name, parameter))
-        self.groups = [
-            _SameShape(
-                [name for name, _ in group],
-                [parameter for _, parameter in group],
-                torch.stack(
-                    [torch.zeros_like(_wide(parameter.detach())) for _, parameter in group]
-                ),
-            )
-            for group in by_shape.values()
-        ]
+        self.groups = [_same_shape(group) for group in by_shape.values()]
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:

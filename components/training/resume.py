@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ KEPT = 2
 
 
 @dataclass(frozen=True)
-class ResumeState:
-    """Hold a state as named tensors and JSON values."""
+class ResumePoint:
+    """Hold named tensors and JSON values, and the number of steps done when they were saved."""
 
+    step: int
     tensors: Mapping[str, torch.Tensor]
-    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    values: Mapping[str, Any]
 
     def under(self, prefix: str) -> dict[str, torch.Tensor]:
         """Return the tensors whose names begin with `prefix`, without it."""
@@ -45,16 +46,13 @@ class ResumeState:
         }
 
 
-@dataclass(frozen=True)
-class ResumePoint:
-    """Hold a state and the number of steps that were done when it was saved."""
-
-    step: int
-    state: ResumeState
-
-
 def save_resume_point(
-    context: StageContext, step: int, state: ResumeState, *, anchor_every: int = 0
+    context: StageContext,
+    step: int,
+    tensors: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    *,
+    anchor_every: int = 0,
 ) -> Path:
     """Write the state after `step` steps; only the newest points stay.
 
@@ -67,11 +65,9 @@ def save_resume_point(
     unfinished = context.resume / f"unfinished-{step:08d}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.tensors.items())
-    }
-    save_file(tensors, unfinished / TENSORS)
-    (unfinished / VALUES).write_text(json.dumps(dict(state.values)), encoding="utf-8")
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    save_file(stored, unfinished / TENSORS)
+    (unfinished / VALUES).write_text(json.dumps(dict(values)), encoding="utf-8")
     digests = {name: _sha256(unfinished / name) for name in (TENSORS, VALUES)}
     (unfinished / MANIFEST).write_text(json.dumps({"step": step, "sha256": digests}))
     for name in (TENSORS, VALUES, MANIFEST):
@@ -104,7 +100,7 @@ def newest_resume_point(
         return None
     path = Path(chosen)
     values = json.loads((path / VALUES).read_text(encoding="utf-8"))
-    return ResumePoint(_step(path), ResumeState(load_file(path / TENSORS), values))
+    return ResumePoint(_step(path), load_file(path / TENSORS), values)
 
 
 def _points(context: StageContext) -> list[Path]:

@@ -14,17 +14,17 @@ SYSTEM = "Think in five phases."
 
 _ANALYSIS = {
     "calculator": "a calculation.",
-    "prices": "a price and a quantity.",
-    "lookup": "the class of an entry.",
-    "inverse": "the class of a cited entry.",
-    "files": "the size of a file.",
-    "repair": "the size of a file.",
+    "prices": "a price.",
+    "lookup": "one entry.",
+    "inverse": "a cited entry.",
+    "files": "a file.",
+    "repair": "a file.",
 }
 _PLAN = {
     "calculator": "compute it.",
-    "prices": "find the price, then multiply.",
+    "prices": "price, then multiply.",
     "lookup": "open the entry.",
-    "inverse": "follow the reference, then open it.",
+    "inverse": "follow, then open.",
     "files": "count with wc.",
     "repair": "count with wc.",
 }
@@ -35,10 +35,10 @@ def before_call(family: str, call: ToolCall, last: str | None, *, failed: bool) 
     action = f"Action: call {call.name}."
     if last is None:
         return f"Analysis: {_ANALYSIS[family]} Plan: {_PLAN[family]} {action}"
-    reflection = "that did not work." if failed else "one step is done."
+    reflection = "it failed." if failed else "go on."
     return f"Reflection: {reflection} {action}"
 
 
 def before_answer() -> str:
     """Return the reasoning before the final answer."""
-    return "Reflection: the result is there. Summary: report it."
+    return "Reflection: done. Summary: report it."

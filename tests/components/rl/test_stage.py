@@ -11,10 +11,10 @@ from components.tracking.journal import metric_points, read_journal
 from tests.small_agent import SmallAgent, context, small_agent
 
 CONFIG = RlConfig(
-    steps=12,
+    steps=8,
     groups_per_step=4,
     group_size=8,
-    learning_rate=2e-3,
+    learning_rate=3e-4,
     max_turns=3,
     max_tokens=150,
     max_turn_tokens=70,
@@ -37,10 +37,10 @@ def weights(directory: Path) -> bytes:
 
 def test_sampled_success_rises(agent: SmallAgent, tmp_path: Path) -> None:
     facts = run(CONFIG, inputs(agent), context(tmp_path))
-    assert facts.reward_first < 0.75
-    assert facts.reward_last > 0.95
-    assert facts.parsed_call_share == 1.0
-    assert facts.rollouts == 12 * 4 * 8
+    assert facts.reward_first < 0.6
+    assert facts.reward_last > 0.8
+    assert facts.parsed_call_share > 0.8
+    assert facts.rollouts == 8 * 4 * 8
     assert facts.infrastructure_failures == 0
     before, after = read_strata(agent.checkpoint.path), read_strata(tmp_path / "out")
     assert after["tokens_seen"] == before["tokens_seen"] + facts.sampled_tokens

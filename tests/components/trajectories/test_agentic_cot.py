@@ -16,7 +16,7 @@ def test_the_first_call_follows_analysis_and_plan() -> None:
 def test_a_failure_is_reflected_upon() -> None:
     good = before_call("prices", CALL, "31", failed=False)
     bad = before_call("prices", CALL, "error", failed=True)
-    assert good.startswith("Reflection: one step is done.")
-    assert bad.startswith("Reflection: that did not work.")
+    assert good.startswith("Reflection: go on.")
+    assert bad.startswith("Reflection: it failed.")
     assert before_answer().split()[0] == "Reflection:"
     assert "Summary:" in before_answer()

@@ -1,0 +1,114 @@
+"""`strata export` and `strata serve`: use what a run has made."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from components.artifacts.manifest import Manifest
+from components.artifacts.store import ArtifactStore, open_store
+from components.contract import BadInput, NotFound
+from components.settings import Settings, settings
+from flows.commands.output import emit, say
+from flows.display import watch
+from flows.engine import to_mlflow, with_prefect
+from flows.evaluate import artifacts_of, release
+from flows.lookup import Found, find
+from flows.run import carry_out, make_plan
+
+
+def export(
+    name: str = "latest",
+    *,
+    to: Annotated[Path | None, Parameter(name=["--to", "-o"])] = None,
+    json: bool = False,
+) -> None:
+    """Copy a run's released model, a Hugging Face folder, to a directory of its own.
+
+    Parameters
+    ----------
+    name
+        RUN for its release, or STEP or RUN/STEP for another of its checkpoints.
+    to
+        Directory to make; the model's name in the current directory without one.
+    json
+        Print JSON: path, digest and files.
+    """
+    here = settings()
+    store = open_store(here)
+    manifest = released(store, here, find(store, name))
+    target = (to or Path(str(manifest.facts.get("name", "model")))).absolute()
+    if target.exists() and any(target.iterdir()):
+        raise BadInput(f"{target} exists and is not empty: choose another directory with --to")
+    problems = store.damaged(manifest)
+    if problems:
+        raise BadInput(f"the released model is damaged: {problems[0]}\nRun `strata run` again.")
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(store.files(manifest), partial)
+    if target.exists():
+        target.rmdir()
+    partial.rename(target)
+    if json:
+        files = [file.path for file in manifest.files]
+        emit({"path": str(target), "digest": manifest.digest, "files": files})
+    else:
+        print(target)
+
+
+def released(store: ArtifactStore, here: Settings, found: Found) -> Manifest:
+    """Return the released artifact of what was found, making it where it is another checkpoint."""
+    if found.manifest is not None and found.manifest.stage == "export":
+        return found.manifest
+    if found.run is None:
+        raise BadInput("name a run, or RUN/STEP for one of its checkpoints")
+    if found.step is None:
+        return artifacts_of(store, found.run, ["release"])["release"]
+    job = release(store, found.run, found.step)
+    plan = make_plan(job, store)
+    if plan.pending:
+        say(f"releasing {found.step} of run {found.run.id}")
+    outcome = carry_out(job, here, plan, engine=with_prefect, watcher=watch, shipper=to_mlflow)
+    step = outcome.record.steps["release"]
+    manifest = store.manifest(step.stage, step.key or "")
+    if manifest is None:
+        raise NotFound(f"the release of {found.step} is gone: run the command again")
+    return manifest
+
+
+def serve(
+    model: str = "latest",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> int:
+    """Serve a model with an OpenAI-compatible chat API, tools included, until it is stopped.
+
+    Parameters
+    ----------
+    model
+        Exported folder, RUN, STEP or RUN/STEP.
+    host
+        Address to listen on; there is no login, so other machines only see it if you say so.
+    port
+        Port to listen on.
+    """
+    directory = Path(model)
+    if not (directory / "config.json").exists():
+        here = settings()
+        store = open_store(here)
+        directory = store.files(released(store, here, find(store, model)))
+    command = [sys.executable, "-m", "components.serving.server", str(directory)]
+    command += ["--host", host, "--port", str(port)]
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        return 0
