@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from components.settings import Settings
 from flows.context import Run
@@ -24,7 +25,7 @@ def with_prefect(run: Run, pipeline: Pipeline) -> None:
             temporary_settings,
         )
 
-        here = {
+        here: Any = {
             PREFECT_API_URL: url,
             PREFECT_HOME: str(run.settings.home / "prefect"),
             PREFECT_LOGGING_TO_API_ENABLED: False,

@@ -171,7 +171,9 @@ def _assign_entry(
     entries: dict[str, Any], annotation: Any, change: Change, depth: int
 ) -> dict[str, Any]:
     key = change.path[depth]
-    kind = next((get_args(k)[1] for k in alternatives(annotation) if get_origin(k) is dict), Any)
+    kind: Any = next(
+        (get_args(k)[1] for k in alternatives(annotation) if get_origin(k) is dict), Any
+    )
     if depth == len(change.path) - 1:
         return {**entries, key: read_value(change.value, kind, key)}
     start = entries.get(key, entries.get("default"))

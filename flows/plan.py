@@ -7,7 +7,7 @@ that runs, since the key of what follows is pending until the content before it 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from components.artifacts.identity import artifact_key, code_digest, package_versions
 from components.artifacts.manifest import InputRecord, Manifest
 from components.artifacts.store import ArtifactStore
-from components.contract import Stage, StageConfig
+from components.contract import Resources, Stage, StageConfig
 from flows.cost import Cost, estimate
 from flows.difference import diff
 
@@ -42,6 +42,8 @@ class PlannedStep:
     parents: tuple[str, ...]
     cost: Cost
     exceptions: tuple[str, ...] = ()
+    parameters: int | None = None
+    """Weights of the model that the step makes or scores."""
 
     @property
     def digest(self) -> str | None:
@@ -85,6 +87,7 @@ class Planner:
     """Steps whose newest artifact is used although its code has changed since."""
     pinned: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
     """Artifacts that are used as they are, by step."""
+    resources_of: Callable[[str], Resources] = lambda _step: Resources()
     steps: dict[str, PlannedStep] = field(default_factory=dict[str, PlannedStep])
     _newest: dict[tuple[str, str], Manifest] | None = None
 
@@ -104,6 +107,7 @@ class Planner:
         parents = tuple(dict.fromkeys(parent.name for _, parent in each_input(inputs)))
         pending = [parent.name for _, parent in each_input(inputs) if parent.manifest is None]
         now = Ingredients(stage, config, revisions, tuple(_records(inputs)))
+        parameters = _parameters(config, inputs)
         planned = PlannedStep(
             name=name,
             stage=stage,
@@ -115,13 +119,14 @@ class Planner:
             manifest=None,
             before=before,
             parents=parents,
-            cost=estimate(config, before, _tokens_facts(inputs)),
+            cost=estimate(config, before, _manifests(inputs), parameters, self.resources_of(name)),
+            parameters=parameters,
             exceptions=tuple(
                 sorted({e for _, parent in each_input(inputs) for e in parent.exceptions})
             ),
         )
         if pending:
-            own = differences(before, now, but_inputs=True) if before else ["never made before"]
+            own = differences(before, now, but_inputs=True) if before else []
             known = (f"depends on {', '.join(dict.fromkeys(pending))}", *own)
             planned = replace(planned, reasons=known)
         else:
@@ -272,8 +277,17 @@ def _by_name(records: Iterable[InputRecord]) -> dict[str, str]:
     return {f"{record.name} ({record.step})": record.digest[:12] for record in records}
 
 
-def _tokens_facts(inputs: PlannedInputs) -> dict[str, Manifest]:
+def _manifests(inputs: PlannedInputs) -> dict[str, Manifest]:
     return {name: step.manifest for name, step in each_input(inputs) if step.manifest}
+
+
+def _parameters(config: StageConfig, inputs: PlannedInputs) -> int | None:
+    """Return the weights of the model at hand: of the configuration, or of the model read."""
+    model = getattr(config, "model", None)
+    if model is not None:
+        return int(model.parameters)
+    found = [step.parameters for name, step in each_input(inputs) if name == "initial"]
+    return found[0] if found else None
 
 
 def _short(value: Any) -> str:

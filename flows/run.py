@@ -82,7 +82,12 @@ class Outcome:
 
 def make_plan(job: Job, store: ArtifactStore) -> Plan:
     """Plan the job's steps; raises NotFound for an unknown last step."""
-    planner = Planner(store, accept_stale=job.accept_stale, pinned=job.pinned)
+    planner = Planner(
+        store,
+        accept_stale=job.accept_stale,
+        pinned=job.pinned,
+        resources_of=job.resources_of,
+    )
     job.pipeline(planner)
     plan = Plan(planner.steps)
     last = [name for name in job.until.split(",") if name]
@@ -112,7 +117,7 @@ def carry_out(
     record = _record_for(job, store, plan)
     if not plan.pending:
         if record.state != "done":
-            _all_cached(store, settings, record, plan)
+            record = _all_cached(store, settings, record, plan)
         return Outcome(record, (), tuple(plan.cached), time.time() - started, record.links)
     with run_lock(settings, record.id):
         run = _open_run(job, settings, store, record, plan)
@@ -167,7 +172,9 @@ def _planned_record(position: int, planned: PlannedStep) -> StepRecord:
     )
 
 
-def _all_cached(store: ArtifactStore, settings: Settings, record: RunRecord, plan: Plan) -> None:
+def _all_cached(
+    store: ArtifactStore, settings: Settings, record: RunRecord, plan: Plan
+) -> RunRecord:
     """Write down a run for which everything was there."""
     with run_lock(settings, record.id):
         register = Register(store, record, settings.catalog_url)
@@ -176,8 +183,8 @@ def _all_cached(store: ArtifactStore, settings: Settings, record: RunRecord, pla
             if step.manifest is not None:
                 register.artifact(step.manifest)
         register.finish("done")
-        record.__dict__.update(register.run.__dict__)
         register.close()
+        return register.run
 
 
 def _open_run(

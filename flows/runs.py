@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -138,7 +138,7 @@ def run_with(
 
 
 @contextmanager
-def run_lock(settings: Settings, run_id: str) -> Iterator[None]:
+def run_lock(settings: Settings, run_id: str) -> Generator[None]:
     """Hold a run against other orchestrators; raises TryAgain where one is at work on it."""
     directory = settings.home / "locks"
     directory.mkdir(parents=True, exist_ok=True)

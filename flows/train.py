@@ -28,12 +28,13 @@ FLOW_NAME = "train-agentic-llm"
 RecipeName = Literal["ci", "toy", "small", "two_billion"]
 MOST_WAITING = 64
 """Threads for steps that wait for their inputs; slots decide how many compute."""
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=MOST_WAITING)
 
 
 @flow(
     name=FLOW_NAME,
     flow_run_name="{recipe}",
-    task_runner=ThreadPoolTaskRunner(max_workers=MOST_WAITING),
+    task_runner=_RUNNER,
     persist_result=False,
     retries=0,
 )
@@ -68,7 +69,7 @@ def as_flow(run: Run, pipeline: Pipeline) -> None:
     @flow(
         name=FLOW_NAME,
         flow_run_name=run.id,
-        task_runner=ThreadPoolTaskRunner(max_workers=MOST_WAITING),
+        task_runner=_RUNNER,
         persist_result=False,
         retries=0,
     )

@@ -190,7 +190,7 @@ def _shards(directory: Path, tokenizer: TextTokenizer) -> TokenShards:
     offsets = np.cumsum([0, *(len(document) for document in documents)])
     for domain in DOMAINS:
         file = shards.path / "heldout" / domain
-        np.array(sum(documents, []), np.uint16).tofile(f"{file}.tokens")
+        np.concatenate(documents).astype(np.uint16).tofile(f"{file}.tokens")
         np.save(f"{file}.offsets.npy", offsets.astype(np.int64))
         np.save(f"{file}.bytes.npy", np.array(sizes, np.int64))
     counts = {"documents": 3, "tokens": int(offsets[-1]), "bytes": sum(sizes)}

@@ -143,7 +143,9 @@ def test_tree_in_readme_equals_the_folders() -> None:
     folders = set()
     for name in (Path(file) for file in files if (ROOT / file).is_file()):
         parts = name.parts[:-1]
-        if parts and not parts[0].startswith("."):
+        if any(part.startswith(".") for part in parts):
+            continue
+        if parts:
             folders.add(f"{parts[0]}/")
         if len(parts) > 1 and parts[0] in packages:
             folders.add(f"{parts[0]}/{parts[1]}/")

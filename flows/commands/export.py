@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,7 @@ from cyclopts import Parameter
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore, open_store
-from components.contract import BadInput, NotFound
+from components.contract import BadInput, NotFound, load_function
 from components.settings import Settings, settings
 from flows.commands.output import emit, say
 from flows.display import watch
@@ -98,17 +96,25 @@ def serve(
     port
         Port to listen on.
     """
-    directory = Path(model)
-    if not (directory / "config.json").exists():
+    folder, tokenizer = Path(model), None
+    if not (folder / "config.json").exists():
         here = settings()
-        store = open_store(here)
-        directory = store.files(released(store, here, find(store, model)))
-    command = [sys.executable, "-m", "components.serving.server", str(directory)]
-    command += ["--host", host, "--port", str(port)]
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        return 0
+        folder, tokenizer = _folders(open_store(here), model)
+    say(f"serving {folder} at http://{host}:{port}/v1; Ctrl-C stops it")
+    load_function("components.serving.server:serve")(
+        folder, tokenizer=tokenizer, host=host, port=port
+    )
+    return 0
+
+
+def _folders(store: ArtifactStore, name: str) -> tuple[Path, Path | None]:
+    """Return the model's folder, and the tokenizer's where the model does not carry it."""
+    found = find(store, name)
+    if found.manifest is not None and found.manifest.stage == "export":
+        return store.files(found.manifest), None
+    if found.run is None:
+        raise BadInput(f"{name} is no model: name a folder, a run, or RUN/STEP")
+    if found.step is None:
+        return store.files(artifacts_of(store, found.run, ["release"])["release"]), None
+    made = artifacts_of(store, found.run, [found.step, "tokenizer"])
+    return store.files(made[found.step]), store.files(made["tokenizer"])

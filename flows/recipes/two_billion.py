@@ -91,12 +91,15 @@ def two_billion() -> Recipe:
 
 def _phases() -> dict[str, PretrainConfig]:
     """Return the three phases of pre-training."""
-    high = PretrainConfig(
-        model=MODEL,
-        **{**SILENT, "decay": 0.0},
-        tokens=8_160 * BILLION,  # paper: 8.16T
-        sequence_length=8_192,  # paper
-        mixture={"general": 0.75, "stem": 0.1, "code": 0.15},  # paper: about 75 % general
+    high = PretrainConfig.model_validate(
+        {
+            "model": MODEL,
+            **SILENT,
+            "decay": 0.0,
+            "tokens": 8_160 * BILLION,  # paper: 8.16T
+            "sequence_length": 8_192,  # paper
+            "mixture": {"general": 0.75, "stem": 0.1, "code": 0.15},  # paper: about 75 % general
+        }
     )
     stem = high.model_copy(
         update={

@@ -23,6 +23,7 @@ _DIGITS = {
 }
 _SOURCE_TAG = re.compile(r"\s*\[(?:1913 Webster|PJC|WordNet[^\]]*|Webster[^\]]*|[A-Z]{2,4})\]")
 _SPOKEN = re.compile(r"\s*\\[^\\]*\\")
+_SOUNDS = re.compile(r"\s*\([^()]*[\"`*\[][^()]*\)")
 _ROMAN_MARK = re.compile(r"\[[^\]\s]{1,3}\]")
 
 
@@ -52,7 +53,8 @@ def _number(digits: str) -> int:
 def _document(entry: str, word: str) -> Document:
     first = entry.lstrip().partition("\n")[0]
     title = first.partition("\\")[0].strip() if "\\" in first else word
-    text = _ROMAN_MARK.sub("", _SPOKEN.sub("", _SOURCE_TAG.sub("", entry)))
+    headline, _, rest = _SPOKEN.sub("", _SOURCE_TAG.sub("", entry)).strip().partition("\n")
+    text = _ROMAN_MARK.sub("", f"{_SOUNDS.sub('', headline)}\n{rest}")
     references = tuple(dict.fromkeys(" ".join(found.split()) for found in _linked(text)))
     text = text.replace("{", "").replace("}", "")
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]

@@ -78,7 +78,7 @@ def page_text(source: str) -> str:
     lines: list[str] = []
     table = False
     filled = True
-    for line in source.split("\n"):
+    for line in source.replace("\\\n", "").split("\n"):  # a backslash joins two lines
         if not line.startswith((".", "'")):
             if not table and line.strip():
                 _add(lines, _unescape(line), filled)

@@ -80,9 +80,7 @@ def test_equal_bytes_when_repeated_and_when_interrupted(
     stopped = make_context(tmp_path / "stopped", stop_requested=StopAfter(9))
     with pytest.raises(Stopped):
         run(config, inputs, stopped)
-    twice = make_context(
-        tmp_path / "twice", earlier=(stopped.resume,), stop_requested=StopAfter(5)
-    )
+    twice = make_context(tmp_path / "twice", earlier=(stopped.resume,), stop_requested=StopAfter(5))
     with pytest.raises(Stopped):
         run(config, inputs, twice)
     assert list(curve(twice, "train/loss")) == [10, 11, 12, 13, 14]

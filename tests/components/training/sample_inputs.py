@@ -25,7 +25,7 @@ from components.model.config import ModelConfig
 from components.tokenizer.contract import build, load_tokenizer
 from components.tracking.journal import Journal, read_journal
 
-WORDS = "red green blue one two three is was and the a of cat dog sun".split()
+WORDS = ("red", "green", "blue", "one", "two", "three", "is", "was", "and", "the", "a", "cat")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,213 @@
+"""Documents from local files, read record by record so that every fault has a file and a line.
+
+Data engines name neither: they turn a column of numbers into strings in silence and give up on one
+long line. Reading and checking is therefore ours; the data engine starts from what passed.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from components.contract import BadInput, EnvironmentMissing
+from components.corpus.config import LocalFiles
+from components.corpus.document import Document, in_hash_order
+from components.corpus.fingerprint import combined_sha256
+
+KINDS = (".txt", ".md", ".jsonl", ".parquet")
+PACKINGS = (".gz", ".zst")
+_CHUNK = 1 << 20
+_ROWS = 1024
+
+
+def files(source: LocalFiles) -> list[tuple[str, Path]]:
+    """Return (name, path) of each file; the name is relative to the directory that was given.
+
+    Raises BadInput where a path names nothing, or nothing that can be read here.
+    """
+    found: dict[str, Path] = {}
+    for given in source.paths:
+        matches = sorted(Path(match) for match in glob.glob(given, recursive=True))
+        if not matches:
+            raise BadInput(
+                f"{given}: no such file or directory.\n"
+                "Correct corpus.sources.paths; globs such as data/*.jsonl are allowed."
+            )
+        for match in matches:
+            inside = sorted(match.rglob("*")) if match.is_dir() else [match]
+            top = match if match.is_dir() else match.parent
+            found |= {
+                path.relative_to(top).as_posix(): path
+                for path in inside
+                if path.is_file() and (kind(path) in KINDS or path == match)
+            }
+    if not found:
+        raise BadInput(
+            f"{source.paths[0]}: the source is empty, no file ends in {', '.join(KINDS)}"
+            f" (also with {', '.join(PACKINGS)}).\nCorrect corpus.sources.paths."
+        )
+    return sorted(found.items())
+
+
+def kind(path: Path) -> str:
+    """Return the suffix that says how a file is read, without the one of its packing."""
+    suffixes = path.suffixes
+    packed = bool(suffixes) and suffixes[-1] in PACKINGS
+    return ("".join(suffixes[-2:-1]) if packed else path.suffix).lower()
+
+
+def revision(source: LocalFiles, cache: Path) -> str:
+    """Return the SHA-256 of what the source holds now."""
+    found = files(source)
+    try:
+        return "sha256:" + combined_sha256(found, cache)
+    except OSError as error:
+        raise BadInput(f"{error.filename}: {error.strerror}.\nMake the file readable.") from error
+
+
+def documents(source: LocalFiles, seed: int) -> Iterator[Document]:
+    """Yield documents, files in hash order; raises BadInput that names file, line and cause."""
+    empty = True
+    for name, path in in_hash_order(files(source), lambda pair: pair[0], seed):
+        for document in _read(source, name, path):
+            empty = False
+            yield document
+    if empty:
+        raise BadInput(
+            f"{source.paths[0]}: the source is empty, its files hold no text.\n"
+            "Correct corpus.sources.paths, or take the source out."
+        )
+
+
+def _read(source: LocalFiles, name: str, path: Path) -> Iterator[Document]:
+    form = kind(path)
+    if form in (".txt", ".md"):
+        text = b"".join(_chunks(path))
+        if text.strip():
+            yield Document(_decode(text, path), Path(name).name.partition(".")[0])
+    elif form == ".jsonl":
+        yield from _json_lines(source, path)
+    elif form == ".parquet":
+        yield from _parquet(source, path)
+    else:
+        raise BadInput(f"{path}: unknown kind of file.\nKnown kinds: {', '.join(KINDS)}.")
+
+
+def _json_lines(source: LocalFiles, path: Path) -> Iterator[Document]:
+    for number, line in enumerate(_lines(_chunks(path)), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(_decode(line, path, number))
+        except (json.JSONDecodeError, RecursionError) as error:
+            why = f"no JSON ({error})"
+            raise _bad_record(path, number, why, "Correct or remove the line.") from error
+        if not isinstance(record, dict):
+            raise _bad_record(path, number, "no JSON object", "Write one object a line.")
+        yield _document(source, record, path, number)
+
+
+def _document(
+    source: LocalFiles, record: dict[str, Any], path: Path, number: int
+) -> Document:
+    if source.text_column not in record:
+        why = f"no field {source.text_column!r}; fields: {', '.join(sorted(record)[:8])}"
+        raise _bad_record(path, number, why, "Set text_column of the source.")
+    text = record[source.text_column]
+    if not isinstance(text, str):
+        why = f"field {source.text_column!r} is {type(text).__name__}, text is needed"
+        raise _bad_record(path, number, why, "Correct the line, or set text_column.")
+    title = record.get(source.title_column)
+    return Document(text, title if isinstance(title, str) else "")
+
+
+def _parquet(source: LocalFiles, path: Path) -> Iterator[Document]:
+    import pyarrow  # noqa: PLC0415  (planning resolves revisions without it)
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        table = parquet.ParquetFile(path)
+        names = table.schema_arrow.names
+        columns = [source.text_column, source.title_column]
+        columns = [column for column in dict.fromkeys(columns) if column in names]
+        if source.text_column not in names:
+            raise BadInput(
+                f"{path}: no column {source.text_column!r}; columns: {', '.join(names[:8])}.\n"
+                "Set text_column of the source."
+            )
+        number = 0
+        for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
+            for record in batch.to_pylist():
+                number += 1
+                yield _document(source, record, path, number)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: damaged parquet ({error}).\nReplace the file.") from error
+
+
+def _bad_record(path: Path, number: int, why: str, fix: str) -> BadInput:
+    return BadInput(f"{path}, line {number}: {why}.\n{fix}")
+
+
+def _decode(data: bytes, path: Path, first_line: int = 1) -> str:
+    try:
+        return data.decode("utf-8-sig" if first_line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        why = f"byte 0x{data[error.start]:02x} is no UTF-8"
+        raise _bad_record(path, line, why, "Convert the file to UTF-8.") from error
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    rest: list[bytes] = []
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        for line in others:
+            yield b"".join(rest)
+            rest = [line]
+    yield b"".join(rest)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    packing = path.suffix.lower()
+    try:
+        if packing == ".zst":
+            yield from _zstandard(path)
+            return
+        opened = gzip.open(path) if packing == ".gz" else path.open("rb")
+        with opened as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{path}: damaged gzip ({error}).\nReplace the file.") from error
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.\nMake the file readable.") from error
+
+
+def _zstandard(path: Path) -> Iterator[bytes]:
+    try:
+        import zstandard  # noqa: PLC0415  (no other packing needs it)
+    except ImportError:
+        raise EnvironmentMissing(
+            f"{path}: reading .zst needs the package zstandard (extra `data`)."
+        ) from None
+    # The stream reader takes a file that ends inside a frame for complete; this object tells.
+    whole = True
+    with path.open("rb") as file:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while chunk := file.read(_CHUNK):
+            while chunk:
+                try:
+                    yield frame.decompress(chunk)
+                except zstandard.ZstdError as error:
+                    raise BadInput(f"{path}: damaged zstd ({error}).\nReplace the file.") from error
+                whole, chunk = frame.eof, frame.unused_data
+                if whole:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+    if not whole:
+        raise BadInput(f"{path}: damaged zstd (it ends inside a frame).\nReplace the file.")

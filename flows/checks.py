@@ -1,0 +1,183 @@
+"""What `strata doctor` looks at: each check returns its state, what it found, and the repair."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from components.contract import StageFailure, load_function
+from components.settings import Settings
+
+Result = tuple[str, str, str]
+Check = Callable[[Settings], Result]
+
+LEAST_FREE_GB = 3.0
+LEAST_MEMORY_GB = 4.0
+EXTRAS = {
+    "data": ("daft", "pyarrow", "rustbpe", "tokenizers", "zstandard"),
+    "train": ("safetensors", "torch", "transformers"),
+    "servers": ("fastapi", "mlflow", "prefect", "psutil", "streamlit"),
+}
+INSTALL = "make setup, or pip install -e '.[all]' -c constraints.txt"
+
+
+def python(_: Settings) -> Result:
+    """Check the interpreter's version."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return "ok", found, ""
+    return "fault", found, "use Python 3.11, 3.12 or 3.13"
+
+
+def packages(_: Settings) -> Result:
+    """Check that every extra is installed, without importing it."""
+    missing = [
+        f"{name} (extra {extra})"
+        for extra, names in EXTRAS.items()
+        for name in names
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        return "fault", f"missing: {', '.join(missing)}", INSTALL
+    version = metadata.version("fastapi")
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if (major, minor) >= (0, 155) or (major, minor) < (0, 139):
+        repair = "pip install 'fastapi>=0.139,<0.155': Prefect's server does not start with others"
+        return "fault", f"fastapi {version}", repair
+    return "ok", f"all of {', '.join(EXTRAS)}", ""
+
+
+def sandbox(_: Settings) -> Result:
+    """Open a sandbox session, which proves its walls."""
+    try:
+        opened = load_function("components.sandbox.interface:open_sandbox")
+        with tempfile.TemporaryDirectory() as files:
+            opened("bubblewrap", Path(files)).close()
+    except (StageFailure, OSError, ImportError) as error:
+        return "fault", str(error), "apt-get install bubblewrap; allow user namespaces"
+    return "ok", "bubblewrap isolates", ""
+
+
+def home(here: Settings) -> Result:
+    """Check that the home can be written."""
+    place = _existing(here.home)
+    if not os.access(place, os.W_OK):
+        return "fault", f"{place} cannot be written", "set STRATA_HOME to a directory you may write"
+    return "ok", str(here.home), ""
+
+
+def disk(here: Settings) -> Result:
+    """Check the space under the home."""
+    free = shutil.disk_usage(_existing(here.home)).free / 1e9
+    if free < LEAST_FREE_GB:
+        repair = f"free {LEAST_FREE_GB - free:.1f} GB, or set STRATA_HOME to another disk"
+        return "fault", f"{free:.1f} GB free", repair
+    return "ok", f"{free:.0f} GB free", ""
+
+
+def memory(_: Settings) -> Result:
+    """Check the machine's memory."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if total < LEAST_MEMORY_GB:
+        return "note", f"{total:.1f} GiB", f"toy wants {LEAST_MEMORY_GB:.0f} GiB: close programs"
+    return "ok", f"{total:.0f} GiB, {os.cpu_count()} cores", ""
+
+
+def sources(_: Settings) -> Result:
+    """Check for the tools that fetch the recipes' Debian text."""
+    missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
+    if missing:
+        found = f"no {' and no '.join(missing)}"
+        return "note", found, "nothing: general text falls back to what Python packages carry"
+    return "ok", "apt-get and dpkg", ""
+
+
+def store(here: Settings) -> Result:
+    """Check that the store's records can be read."""
+    from components.artifacts.store import open_store
+    from flows.runs import load_run
+
+    opened = open_store(here)
+    names = list(opened.objects.names("runs"))
+    torn = [name for name in names if load_run(opened, name) is None]
+    if torn:
+        repair = f"move {here.store_path / 'runs' / torn[0]} aside"
+        return "fault", f"{len(torn)} of {len(names)} run records cannot be read", repair
+    return "ok", f"{here.store_path}, {len(names)} runs", ""
+
+
+def catalog(here: Settings) -> Result:
+    """Check that the catalog opens; one that is not there yet is well."""
+    if here.catalog_url.startswith("sqlite:///"):
+        path = Path(here.catalog_url.removeprefix("sqlite:///"))
+        if not path.exists():
+            return "ok", "made by the first run", ""
+    from components.catalog.session import open_catalog
+
+    try:
+        open_catalog(here.catalog_url).close()
+    except StageFailure as error:
+        return "fault", str(error), "move it aside, then `strata catalog rebuild`"
+    return "ok", here.catalog_url.partition("@")[2] or here.catalog_url, ""
+
+
+def servers(here: Settings) -> Result:
+    """Check the servers that are up, or that their ports are free."""
+    from flows.server_processes import port_holder
+    from flows.servers import mlflow_uri, prefect_url, running
+
+    try:
+        prefect = prefect_url(here)
+        if running(here) is not None or here.prefect:
+            return "ok", f"Prefect {prefect or 'not well'}, MLflow {mlflow_uri(here)}", ""
+    except StageFailure as error:
+        return "fault", str(error), "start it, or unset STRATA_PREFECT"
+    ports = {
+        "STRATA_PREFECT_PORT": here.prefect_port,
+        "STRATA_MLFLOW_PORT": here.mlflow_port,
+        "STRATA_DASHBOARD_PORT": here.dashboard_port,
+    }
+    for name, port in ports.items():
+        holder = port_holder(port)
+        if holder:
+            return "note", f"port {port} is taken by {holder}", f"set {name} before `strata up`"
+    return "ok", "not up; `strata up` starts them", ""
+
+
+def recipes(_: Settings) -> Result:
+    """Check that every shipped recipe resolves."""
+    from flows.recipe import RECIPES, shipped
+
+    for name in RECIPES:
+        try:
+            shipped(name)
+        except ValueError as error:
+            return "fault", f"{name}: {error}", "undo your change of flows/recipes"
+    return "ok", ", ".join(RECIPES), ""
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+CHECKS: dict[str, Check] = {
+    "python": python,
+    "packages": packages,
+    "recipes": recipes,
+    "sandbox": sandbox,
+    "home": home,
+    "disk": disk,
+    "memory": memory,
+    "sources": sources,
+    "store": store,
+    "catalog": catalog,
+    "servers": servers,
+}
