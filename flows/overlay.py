@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -160,6 +160,8 @@ def _assign(values: dict[str, Any], model: BaseModel, change: Change, depth: int
         _assign(values[name], current, change, depth + 1)
     elif isinstance(current, Mapping):
         values[name] = _assign_entry(dict(values[name]), field.annotation, change, depth + 1)
+    elif isinstance(current, tuple | list) and isinstance(current[0] if current else 0, BaseModel):
+        values[name] = _assign_place(list(values[name]), current, change, depth + 1)
     else:
         raise BadInput(
             f"{change.name} (from {change.origin}): {'.'.join(change.path[: depth + 1])} is a "
@@ -186,11 +188,41 @@ def _assign_entry(
     return {**entries, key: inner}
 
 
+def _assign_place(
+    entries: list[Any], models: Sequence[BaseModel], change: Change, depth: int
+) -> list[Any]:
+    """Set one change in an entry of a list, named by its place or by its field `name`."""
+    names = [str(getattr(entry, "name", at)) for at, entry in enumerate(models)]
+    part = change.path[depth]
+    where = f"{change.name} (from {change.origin})"
+    if not part.isdigit() and part not in names:
+        best = suggest(part, names)
+        hint = f" Did you mean {best[0]}?" if best else ""
+        raise BadInput(f"{where}: there is no entry {part!r}.{hint} Entries: {', '.join(names)}.")
+    at = names.index(part) if part in names else int(part)
+    if at >= len(models):
+        listed = ".".join(change.path[:depth])
+        last = len(models) - 1
+        raise BadInput(f"{where}: {listed} has {len(models)} entries, 0 to {last}")
+    if depth == len(change.path) - 1:
+        raise BadInput(f"{where}: name a field of the entry, such as {change.name}.max_bytes=1MB")
+    if len(entries) != len(models):
+        raise BadInput(f"{where}: the list was given anew before; set the field there")
+    inner = entries[at]
+    if not isinstance(inner, dict):
+        inner = {name: getattr(models[at], name) for name in type(models[at]).model_fields}
+    _assign(inner, models[at], change, depth + 1)
+    entries[at] = inner
+    return entries
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
     return value
 
 

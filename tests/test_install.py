@@ -54,6 +54,12 @@ def test_whole_closure_is_pinned() -> None:
     assert not missing, f"add to constraints.txt: {sorted(missing)}"
 
 
+def test_nothing_else_is_pinned() -> None:
+    for_cuda = re.compile(r"cuda-|nvidia-|triton$")
+    extra = {name for name in set(pins()) - closure("all", "dev") if not for_cuda.match(name)}
+    assert not extra, f"take out of constraints.txt: {sorted(extra)}"
+
+
 def test_installed_versions_are_the_pinned_ones() -> None:
     pinned = pins()
     wrong = {}

@@ -31,11 +31,11 @@ class EvaluateConfig(StageConfig):
     """Tasks solved greedily whose first call is made to fail."""
     temperature: PositiveFloat = 1.0
     """Temperature of `sampled_episodes`."""
-    max_turns: PositiveInt = 4
+    max_turns: PositiveInt = 6
     """Assistant turns of one episode."""
-    max_tokens: PositiveInt = 128
+    max_tokens: PositiveInt = 256
     """Tokens of one episode: prompt, generated tokens and tool responses."""
-    max_turn_tokens: PositiveInt = 64
+    max_turn_tokens: PositiveInt = 96
     """Generated tokens of one assistant turn; a model that rambles ends here."""
     context: PositiveInt = 256
     """Tokens of one window of held-out text."""

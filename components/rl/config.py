@@ -39,11 +39,11 @@ class RlConfig(StageConfig):
     """Largest norm of the gradient; longer ones are scaled down."""
     optimizer_steps_per_batch: PositiveInt = 2
     """Updates on each batch; from the second on, the clipped ratio differs from 1."""
-    max_turns: PositiveInt = 4
+    max_turns: PositiveInt = 6
     """Assistant turns of one episode."""
-    max_tokens: PositiveInt = 128
+    max_tokens: PositiveInt = 256
     """Tokens of one episode: prompt, sampled tokens and tool responses."""
-    max_turn_tokens: PositiveInt = 64
+    max_turn_tokens: PositiveInt = 96
     """Sampled tokens of one assistant turn."""
     recovery_share: float = Field(default=0.0, ge=0, le=1)
     """Share of prompts whose first tool call fails with a transient error."""

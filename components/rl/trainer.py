@@ -103,15 +103,14 @@ class PolicyTrainer:
     def restore(self, tensors: Mapping[str, torch.Tensor], updates: int) -> None:
         """Take over what `tensors` returned, bit by bit; raises KeyError for a missing weight."""
         self.updates = updates
-        with torch.no_grad():
-            for name, weight in self.model.named_parameters():
-                weight.copy_(tensors[f"weights/{name}"])
-                for kind in ADAMW_STATE:
-                    stored = tensors.get(f"{kind}/{name}")
-                    if stored is not None:
-                        # AdamW keeps its step counter on the CPU whatever the weights' device.
-                        device = stored.device if kind == "step" else weight.device
-                        self.optimizer.state[weight][kind] = stored.to(device, copy=True)
+        for name, weight in self.model.named_parameters():
+            weight.data.copy_(tensors[f"weights/{name}"])
+            self.optimizer.state[weight] |= {
+                # AdamW keeps its step counter on the CPU whatever the weights' device.
+                kind: tensors[key].to("cpu" if kind == "step" else weight.device, copy=True)
+                for kind in ADAMW_STATE
+                if (key := f"{kind}/{name}") in tensors
+            }
 
     def _set_rate(self) -> None:
         warm = min(1.0, (self.updates + 1) / max(1, self.config.warmup_steps))

@@ -53,6 +53,8 @@ def test_a_whole_mapping_replaces():
 
 def test_an_entry_of_a_list_is_named_by_its_place():
     assert [part.size for part in changed("parts.1.size=4").parts] == [3, 4]
+    twice = changed("parts.1.size=4", "parts.1.rate=2").parts[1]
+    assert (twice.size, twice.rate) == (4, 2)
     with pytest.raises(BadInput, match=r"parts has 2 entries, 0 to 1"):
         changed("parts.2.size=4")
 

@@ -15,7 +15,7 @@ from components.agents.rollout import (
     rollout,
 )
 from components.model.weights import load_model
-from components.sandbox.interface import Completed
+from components.sandbox.interface import Completed, open_sandbox
 from tests.small_agent import SmallAgent, small_agent, solution
 
 GREEDY = RolloutSettings(max_turns=3, max_tokens=150, max_turn_tokens=70)
@@ -175,3 +175,32 @@ def test_broken_machinery_marks_the_rollout_and_is_not_remembered(agent: SmallAg
     assert [one.infrastructure for one in made] == [True, True]
     assert [one.correct for one in made] == [False, False]
     assert len(session.commands) == 2
+
+
+def test_commands_really_run_in_isolation(agent: SmallAgent, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "901.csv").write_text("x" * 37)
+    asked = agent.asked[0] | {"environment": "files", "answer": "37"}
+    leave = "echo secret > /tmp/note; wc -c 901.csv"
+    turns = [
+        f'<tool_call>{{"name":"bash","arguments":{{"c":"{command}"}}}}</tool_call>'
+        for command in (leave, "cat /tmp/note")
+    ]
+    sandbox = open_sandbox("bubblewrap", files)
+    try:
+        made = rollout(
+            Script(agent, *turns, "37<|end_of_text|>"),
+            agent.text_tokenizer,
+            [asked],
+            World({}, {}, files),
+            sandbox,
+            replace(GREEDY, max_tokens=999),
+        )[0]
+    finally:
+        sandbox.close()
+    text = agent.text_tokenizer.decode(made.ids)
+    assert "<tool_response>37 901.csv</tool_response>" in text
+    assert "secret" not in text.split("</tool_call>", 1)[1], "each command has a clean scratch"
+    assert made.correct
+    assert not made.infrastructure
