@@ -34,7 +34,7 @@ def with_prefect(run: Run, pipeline: Pipeline) -> None:
             from flows.train import as_flow
 
             # Our own display tells what happens; Prefect's log would run through the live table.
-            for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+            for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "EventsWorker"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             as_flow(run, pipeline)
 

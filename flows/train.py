@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from prefect import flow
+from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -28,6 +29,7 @@ FLOW_NAME = "train-agentic-llm"
 RecipeName = Literal["ci", "toy", "small", "two_billion"]
 MOST_WAITING = 64
 """Threads for steps that wait for their inputs; slots decide how many compute."""
+EVENT_SECONDS = 5.0
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=MOST_WAITING)
 
 
@@ -79,10 +81,33 @@ def as_flow(run: Run, pipeline: Pipeline) -> None:
 
     try:
         prepared(recipe=run.register.run.recipe, run_id=run.id)
-    except Exception:
+    except Exception as error:
         if run.failures:
             raise run.failures[0] from None
-        raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        if any(run.register.run.steps[name].digest is None for name in run.wanted):
+            raise TryAgain(
+                f"Prefect went away ({reason}): what was made is kept, the same command goes on"
+            ) from error
+        run.board.say("prefect", f"went away at the end ({reason}); every step was made")
+    finally:
+        send_events()
+
+
+def send_events() -> None:
+    """Wait a little for Prefect's event queue, then drop it.
+
+    States of tasks travel as events. Against a server that has gone Prefect retries each for seven
+    seconds when the interpreter ends, which takes minutes.
+    """
+    workers: list[Any] = list(getattr(EventsWorker, "_instances", {}).values())
+    sent: Any = EventsWorker.drain_all(timeout=EVENT_SECONDS)
+    if sent[1]:
+        for worker in workers:
+            queue = getattr(worker, "_queue")  # noqa: B009  (not public; there is no other way)
+            with queue.mutex:
+                queue.queue.clear()
+            queue.put_nowait(None)
 
 
 def submit_steps(run: Run, pipeline: Pipeline) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import platform
 import sysconfig
 import warnings
@@ -33,8 +34,7 @@ def modules(name: str) -> list[tuple[str, Path]]:
     Raises EnvironmentMissing for a distribution that is not installed.
     """
     if name == STDLIB:
-        root = Path(sysconfig.get_paths()["stdlib"])
-        found = [(path.relative_to(root).as_posix(), path) for path in root.rglob("*.py")]
+        found = _below(Path(sysconfig.get_paths()["stdlib"]))
     else:
         listed = _distribution(name).files or []
         found = [(file.as_posix(), Path(str(file.locate()))) for file in listed]
@@ -46,6 +46,17 @@ def modules(name: str) -> list[tuple[str, Path]]:
         and _SKIPPED.isdisjoint(relative.split("/"))
         and path.is_file()
     )
+
+
+def _below(root: Path) -> list[tuple[str, Path]]:
+    """Walk a directory without entering what is skipped: site-packages is most of the tree."""
+    found: list[tuple[str, Path]] = []
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if name not in _SKIPPED]
+        prefix = os.path.relpath(folder, root).replace(os.sep, "/") + "/"
+        prefix = "" if prefix == "./" else prefix
+        found += [(prefix + name, Path(folder, name)) for name in names if name.endswith(".py")]
+    return found
 
 
 def revision(name: str, cache: Path) -> str:

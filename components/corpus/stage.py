@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -38,7 +37,7 @@ SCHEMA = pa.schema(
     ]
 )
 _READ = pa.schema([("domain", pa.string()), ("key", pa.string()), *SCHEMA])
-_BATCH = 512
+_BATCH_CHARACTERS = 1 << 18
 _ROW_GROUP = 4096
 SPLITS = ("train", "heldout")
 
@@ -104,7 +103,7 @@ def _kept_batches(
     rules = {"short": long_enough(source.min_characters), **RULES}
     left = source.max_bytes
     parts = (part for document in found for part in split_long(document, source.max_characters))
-    while (left is None or left > 0) and (some := list(islice(parts, _BATCH))):
+    while (left is None or left > 0) and (some := _some(parts, left)):
         batch = _batch(source, some)
         tally.read[0] += batch.num_rows
         tally.read[1] += text_bytes(batch)
@@ -118,6 +117,17 @@ def _kept_batches(
             if over := whole.num_rows - batch.num_rows:
                 tally.drop("over_limit", over, text_bytes(whole) - text_bytes(batch))
         yield batch
+
+
+def _some(parts: Iterator[Document], left: int | None) -> list[Document]:
+    """Return the next documents: a full batch, or about as much as is still wanted."""
+    most = _BATCH_CHARACTERS if left is None else min(left, _BATCH_CHARACTERS)
+    some: list[Document] = []
+    size = 0
+    while size < most and (document := next(parts, None)) is not None:
+        some.append(document)
+        size += len(document.text)
+    return some
 
 
 def _batch(source: Source, some: list[Document]) -> pa.RecordBatch:

@@ -1,44 +1,55 @@
-"""Drop training documents that contain a question of the dev or test tasks or of a benchmark.
+"""Find training documents that contain a test question.
 
-A question is searched as n-grams of normalised words; a shorter one as a whole. One hit drops the
-document: at this size a lost document costs nothing and a leaked answer costs the table.
+A question of at least `ngram` words is contained if one run of `ngram` of its words is (n-gram
+overlap, Brown et al. 2020, appendix C); a shorter one, if all its words occur in a row. Words are
+compared in lower case without punctuation. All needles go into one table by length, so a document
+costs one pass for each length that occurs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 
 
 def words(text: str) -> list[str]:
-    """Split a text into lower-case words, without punctuation."""
+    """Return the words of a text in lower case."""
     return _WORD.findall(text.lower())
 
 
-class Contaminants:
-    """Hold the n-grams that training text must not contain, by length in words."""
+@dataclass(frozen=True)
+class Needles:
+    """Hold runs of words to look for, by length: joined words to the id of their question."""
 
-    def __init__(self, texts: Iterable[str], *, ngram: int, shortest: int) -> None:
-        self._by_length: dict[int, set[tuple[str, ...]]] = {}
-        for text in texts:
-            question = words(text)
-            length = min(ngram, len(question))
-            if length < shortest:
-                continue
-            found = self._by_length.setdefault(length, set())
-            found.update(grams(question, length))
+    by_length: Mapping[int, Mapping[str, str]]
+    ignored: int
+    """Questions too short to be looked for."""
 
-    def occur_in(self, text: str) -> bool:
-        """Tell whether a document contains any of them."""
-        document = words(text)
-        return any(
-            not known.isdisjoint(grams(document, length))
-            for length, known in self._by_length.items()
-        )
+    def find(self, text: str) -> tuple[str, str] | None:
+        """Return (id of the question, the words found) of the first run in `text`, or None."""
+        present = words(text)
+        for length, runs in self.by_length.items():
+            for start in range(len(present) - length + 1):
+                run = " ".join(present[start : start + length])
+                if run in runs:
+                    return runs[run], run
+        return None
 
 
-def grams(sequence: list[str], length: int) -> Iterable[tuple[str, ...]]:
-    """Yield every run of `length` words."""
-    return zip(*(sequence[start:] for start in range(length)), strict=False)
+def needles(questions: Iterable[tuple[str, str]], *, ngram: int, shortest: int) -> Needles:
+    """Prepare (id, text) of questions; those of fewer than `shortest` words are ignored."""
+    table: dict[int, dict[str, str]] = defaultdict(dict)
+    ignored = 0
+    for identity, text in questions:
+        inside = words(text)
+        if len(inside) < shortest:
+            ignored += 1
+            continue
+        length = min(ngram, len(inside))
+        for start in range(len(inside) - length + 1):
+            table[length].setdefault(" ".join(inside[start : start + length]), identity)
+    return Needles({length: table[length] for length in sorted(table)}, ignored)

@@ -1,42 +1,127 @@
-"""Read token shards: training sequences by position, and held-out text.
+"""Read shards: the sequence at a global position, as a pure function of its arguments.
 
-The sequence at a position is a pure function of (seed, length, mixture, position). A domain's
-tokens are one stream, cut into windows of `length`; an epoch visits every window once, in an order
-drawn from (seed, domain, epoch), and shifts the cuts, so that window edges fall elsewhere next
-time. Windows overlap by the one token that is only a target.
+A domain's tokens form one ring that is cut into pieces of the sequence's length. Epoch e of a
+domain visits every piece once, in an order that (seed, domain, e) decides, and shifts the cuts by
+another amount, so that a later epoch does not repeat the same sequences. World size, micro-batch
+and resume never change what a position holds.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.contract import BadInput
-from components.shards.mixture import domain_at
+from components.shards.mixture import place
+from components.shards.pack import INDEX
+from components.shards.shuffle import permuted
 
 Tokens = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Say where a sequence is cut from: tokens `start` to `start + length` of a domain's ring."""
+
+    domain: str
+    epoch: int
+    start: int
+    length: int
+    """Tokens of input; the target of the last one is the token after them."""
+
+
+class Domain:
+    """Hold the tokens of one domain of one split, memory-mapped."""
+
+    def __init__(self, stem: Path, dtype: str, known: Mapping[str, int]) -> None:
+        self.name = stem.name
+        self.tokens = known["tokens"]
+        self.documents = known["documents"]
+        self.bytes = known["bytes"]
+        self._stem = stem
+        path = stem.with_name(f"{self.name}.tokens")
+        found = path.stat().st_size // np.dtype(dtype).itemsize if path.is_file() else -1
+        if found != self.tokens:
+            raise BadInput(
+                f"{path} holds {found} tokens, {INDEX} says {self.tokens}: the file is damaged or"
+                " missing. Make the shards again."
+            )
+        empty = np.zeros(0, dtype=dtype)
+        self.data = np.memmap(path, dtype=dtype, mode="r") if self.tokens else empty
+
+    @cached_property
+    def offsets(self) -> Tokens:
+        """Where each document begins, and the end of the last one, in tokens."""
+        return np.load(self._stem.with_name(f"{self.name}.offsets.npy"), mmap_mode="r")
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Ids of the documents in order."""
+        return self._stem.with_name(f"{self.name}.ids.txt").read_text("utf-8").splitlines()
+
+    def ring(self, start: int, length: int) -> Tokens:
+        """Return `length` tokens from `start` on, going round at the end."""
+        start %= self.tokens
+        pieces: list[NDArray[np.unsignedinteger]] = []
+        while length > 0:
+            piece = self.data[start : start + length]
+            pieces.append(piece)
+            length -= len(piece)
+            start = 0
+        return np.concatenate(pieces).astype(np.int64)
+
+
 class Shards:
-    """Open the shards of a directory; tokens stay memory-mapped."""
+    """Hold the opened shards; `splits` maps split and domain to their tokens."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.index: dict[str, Any] = json.loads((path / "index.json").read_text())
-        self.vocab_size: int = self.index["vocab_size"]
-        self.tokenizer_digest: str = self.index["tokenizer_digest"]
-        self._streams: dict[tuple[str, str], NDArray[Any]] = {}
-        self._orders: dict[tuple[int, str, int, int, int], Tokens] = {}
+        try:
+            index = json.loads((path / INDEX).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path} holds no shards: {error}. Make them again.") from error
+        self.vocab_size: int = index["vocab_size"]
+        self.tokenizer_digest: str = index["tokenizer_digest"]
+        self.splits: dict[str, dict[str, Domain]] = {
+            split: {
+                name: Domain(path / split / name, index["dtype"], known)
+                for name, known in domains.items()
+            }
+            for split, domains in index["splits"].items()
+        }
 
-    def tokens(self, split: str, domain: str) -> int:
-        """Return how many tokens a domain of a split has."""
-        return int(self.index["splits"][split][domain]["tokens"])
+    def piece(
+        self,
+        position: int,
+        *,
+        seed: int,
+        length: int,
+        mixture: Mapping[str, float],
+        split: str = "train",
+    ) -> Piece:
+        """Return where the sequence at a position is cut from.
+
+        Raises BadInput where the mixture names a domain without tokens.
+        """
+        name, number = place(position, mixture)
+        domain = self.splits[split].get(name)
+        if domain is None or not domain.tokens:
+            raise BadInput(
+                f"the mixture gives {mixture[name]:g} to {name}, of which the shards hold no"
+                f" {split} tokens: take it out of the mixture, or add a source to the corpus."
+            )
+        pieces = -(-domain.tokens // length)
+        epoch, inside = divmod(number, pieces)
+        # Epoch 0 cuts at multiples of the length, so each token is an input exactly once; the last
+        # piece is short of tokens and goes round to the first ones.
+        shift = permuted(0, length, seed, name, epoch, "shift") if epoch else 0
+        chosen = permuted(inside, pieces, seed, name, epoch)
+        return Piece(name, epoch, (chosen * length + shift) % domain.tokens, length)
 
     def sequence(
         self,
@@ -47,65 +132,31 @@ class Shards:
         mixture: Mapping[str, float],
         split: str = "train",
     ) -> Tokens:
-        """Return the `length + 1` tokens at a position: inputs and, shifted by one, targets.
-
-        Raises BadInput where the mixture names a domain with fewer than `length + 1` tokens.
-        """
-        domain, turn = domain_at(position, mixture)
-        stream = self._stream(split, domain)
-        if len(stream) <= length:
-            raise BadInput(
-                f"the domain {domain} has {len(stream)} tokens, fewer than one sequence of "
-                f"{length + 1}: add sources of that domain, or give it no share in the mixture"
-            )
-        shifted = length if len(stream) > 2 * length else 1
-        windows = (len(stream) - shifted) // length
-        epoch, turn = divmod(turn, windows)
-        order = self._order(seed, domain, epoch, windows)
-        offset = self._draw(seed, domain, epoch, "offset").integers(shifted)
-        start = int(offset) + int(order[turn]) * length
-        return stream[start : start + length + 1].astype(np.int64)
+        """Return the `length + 1` tokens at a position, int64: inputs are the first `length`."""
+        found = self.piece(position, seed=seed, length=length, mixture=mixture, split=split)
+        return self.splits[split][found.domain].ring(found.start, length + 1)
 
     def heldout(self, domain: str, max_tokens: int) -> tuple[Tokens, int]:
-        """Return held-out tokens of a domain, whole documents up to `max_tokens`, and their bytes.
+        """Return whole held-out documents of at most `max_tokens` tokens in all, with their bytes.
 
-        A first document longer than that is cut, and its bytes are scaled by the share kept.
+        A first document that alone is longer is cut; the bytes are its share then. Every document
+        begins with `bos`.
         """
-        offsets = np.load(self.path / "heldout" / f"{domain}.offsets.npy")
-        sizes = np.load(self.path / "heldout" / f"{domain}.bytes.npy")
-        documents = int(np.searchsorted(offsets, max_tokens, side="right")) - 1
-        stream = self._stream("heldout", domain)
-        if documents == 0 and len(stream):
-            share = max_tokens / float(offsets[1])
-            return stream[:max_tokens].astype(np.int64), round(float(sizes[0]) * share)
-        end = int(offsets[documents])
-        return stream[:end].astype(np.int64), int(sizes[:documents].sum())
+        held = self.splits["heldout"].get(domain)
+        if held is None or not held.tokens:
+            return np.zeros(0, np.int64), 0
+        end = int(np.searchsorted(held.offsets, max_tokens, side="right")) - 1
+        if end > 0:
+            stop = int(held.offsets[end])
+            return held.data[:stop].astype(np.int64), self._bytes(held, end)
+        tokens = held.data[:max_tokens].astype(np.int64)
+        return tokens, round(self._bytes(held, 1) * max_tokens / int(held.offsets[1]))
 
-    def _stream(self, split: str, domain: str) -> NDArray[Any]:
-        if (split, domain) not in self._streams:
-            if domain not in self.index["splits"][split]:
-                known = ", ".join(self.index["splits"][split])
-                raise BadInput(f"the shards have no domain {domain!r}; domains: {known}")
-            path = self.path / split / f"{domain}.tokens"
-            dtype = np.dtype(self.index["dtype"])
-            empty = path.stat().st_size == 0
-            stream = np.zeros(0, dtype) if empty else np.memmap(path, dtype=dtype, mode="r")
-            self._streams[split, domain] = stream
-        return self._streams[split, domain]
-
-    def _order(self, seed: int, domain: str, epoch: int, windows: int) -> Tokens:
-        key = (seed, domain, epoch, windows, 0)
-        if key not in self._orders:
-            if len(self._orders) > 8:
-                self._orders.clear()
-            self._orders[key] = self._draw(seed, domain, epoch, "order").permutation(windows)
-        return self._orders[key]
-
-    def _draw(self, seed: int, domain: str, epoch: int, purpose: str) -> np.random.Generator:
-        name = f"{seed}/{domain}/{epoch}/{purpose}".encode()
-        return np.random.Generator(np.random.PCG64(list(hashlib.sha256(name).digest())))
+    def _bytes(self, held: Domain, documents: int) -> int:
+        """Return the bytes of the first documents; exact for all, in proportion for some."""
+        return round(held.bytes * int(held.offsets[documents]) / held.tokens)
 
 
 def open_shards(path: Path) -> Shards:
-    """Open the token shards in a directory."""
+    """Open the shards in a directory; raises BadInput where they are missing or damaged."""
     return Shards(path)
