@@ -39,7 +39,7 @@ class StepFailed(StageFailure):
         self.exit_code = code
         self.cause = cause
         self.log = log
-        super().__init__(f"step {step} {describe(code)}: {cause}")
+        super().__init__(f"step {step}: {cause}\nExit code {code}: {describe(code)}.")
 
 
 class Interrupted(StageFailure):

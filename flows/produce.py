@@ -40,9 +40,8 @@ def produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Give
 
     Raises StepFailed with the cause, and Interrupted once the run is to stop.
     """
-    if run.stop.is_set() or run.failures:
-        raise Interrupted(f"step {name} was not started: the run is ending")
     try:
+        _refuse_late(run, name)
         return _produce(run, name, stage, config, inputs)
     except Interrupted as error:
         run.register.step(name, state="stopped", ended=time.time(), cause=str(error))
@@ -90,6 +89,7 @@ def _produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Giv
             exceptions=tuple(sorted(inherited)),
         )
         with run.slots:
+            _refuse_late(run, name)
             run.register.step(name, state="running", started=time.time())
             run.board.started(name)
             manifest = make(run, draft)
@@ -98,6 +98,11 @@ def _produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Giv
     run.executed.append(name)
     run.board.ended(name, "done")
     return _reference(name, manifest, draft.exceptions)
+
+
+def _refuse_late(run: Run, name: str) -> None:
+    if run.stop.is_set() or run.failures:
+        raise Interrupted(f"step {name} was not started: the run is ending")
 
 
 def _sound(run: Run, stage: Stage, key: str) -> Manifest | None:

@@ -756,11 +756,13 @@ def test_ruff_is_content() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_types_hold() -> None:
     run_tool("basedpyright", "--level", "error")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_dashboard_types_hold(tmp_path: Path) -> None:
     """The dashboard is checked in basic mode: Streamlit and Plotly are loosely typed."""
     project = tmp_path / "pyrightconfig.json"

@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import feather
@@ -57,8 +58,8 @@ def main(arguments: list[str]) -> None:
         parser.add_argument(name, type=int)
     given = parser.parse_args(arguments)
 
-    import daft  # noqa: PLC0415
-    from daft import functions as F  # noqa: PLC0415, N812
+    import daft
+    from daft import functions as F
 
     rows = given.rows
     position = daft.col("position")
@@ -79,6 +80,8 @@ def main(arguments: list[str]) -> None:
         daft.col("sketch").slice(band * rows, (band + 1) * rows).hash(seed=band)
         for band in range(given.bands)
     ]
+    size: Any = daft.col("size")
+    several = size > 1
     plan = (
         daft.from_arrow(feather.read_table(given.texts))
         .select(position, sketch.alias("sketch"))
@@ -86,7 +89,7 @@ def main(arguments: list[str]) -> None:
         .explode("band")
         .groupby("band")
         .agg(position.list_agg().alias("positions"), position.count().alias("size"))
-        .where(daft.col("size") > 1)
+        .where(several)
         .select("positions")
     )
     feather.write_feather(plan.to_arrow(), given.buckets, compression="uncompressed")

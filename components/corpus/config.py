@@ -25,7 +25,7 @@ class SourceConfig(StageConfig):
     min_characters: NonNegativeInt = 40
     """Shorter documents are dropped."""
     max_characters: PositiveInt = 100_000
-    """Longer documents are cut at a paragraph or line."""
+    """Longer documents are split at a paragraph or a line."""
 
 
 class LocalFiles(SourceConfig):
@@ -115,7 +115,7 @@ class Quality(StageConfig):
 
 
 class NearDuplicates(StageConfig):
-    """Configure the near-duplicate pass: MinHash bands, then exact comparison of the pairs found."""
+    """Configure the near-duplicate pass: MinHash bands, then exact comparison of what meets."""
 
     threshold: float = Field(default=0.7, gt=0, le=1)
     """Jaccard similarity of word shingles from which on two documents are duplicates."""
@@ -129,11 +129,23 @@ class NearDuplicates(StageConfig):
 
 
 DEFAULT_SOURCES: tuple[Source, ...] = (
-    DebianPackage(name="wordnet-base", parser="wordnet", domain="general"),
-    DebianPackage(name="dict-gcide", parser="dict", domain="general", fallback=("stdlib",)),
-    DebianPackage(name="python-sympy-doc", parser="html", domain="stem", fallback=("sympy",)),
-    DebianPackage(name="manpages-dev", parser="man", domain="stem", fallback=("numpy",)),
-    PythonPackage(name="stdlib", take="code", domain="code"),
+    DebianPackage(name="wordnet-base", parser="wordnet", domain="general", fallback=("stdlib",)),
+    DebianPackage(name="dict-gcide", parser="dict", domain="general", fallback=("torch",)),
+    DebianPackage(
+        name="python-sympy-doc",
+        parser="html",
+        domain="stem",
+        fallback=("sympy",),
+        max_characters=20_000,
+    ),
+    DebianPackage(
+        name="manpages-dev",
+        parser="man",
+        domain="stem",
+        fallback=("numpy",),
+        max_characters=20_000,
+    ),
+    PythonPackage(name="stdlib", take="code", domain="code", max_characters=10_000),
 )
 """Real text that installs by name on Debian and Ubuntu, and code that is always there."""
 

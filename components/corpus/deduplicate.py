@@ -2,14 +2,14 @@
 
 Exact: equal text after case, punctuation and spacing are removed. Near: MinHash bands (Broder 1997)
 propose pairs, exact shingle sets confirm them, and union-find joins what is confirmed. Without the
-confirmation shared licence headers chain thousands of documents into one. The data
-engine computes sketches and bands (`bands.py`); only positions come back. Of a group the document with the lowest position is kept.
+confirmation shared licence headers chain thousands of documents into one. The data engine computes
+sketches and bands (`bands.py`); only positions come back. Of a group the document with the lowest
+position is kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -45,9 +45,7 @@ def exact_duplicates(keys: Sequence[str]) -> list[int]:
     return again
 
 
-def near_duplicates(
-    texts: pa.ChunkedArray, config: NearDuplicates, scratch: Path
-) -> list[int]:
+def near_duplicates(texts: pa.ChunkedArray, config: NearDuplicates, scratch: Path) -> list[int]:
     """Return the sorted positions of documents that nearly repeat one at a lower position.
 
     Two documents of Jaccard similarity s are compared with probability 1 - (1 - s^rows)^bands.
@@ -94,17 +92,19 @@ def connected(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
 def _confirmed(
     proposed: list[list[int]], shingles: Mapping[int, frozenset[str]], threshold: float
 ) -> list[tuple[int, int]]:
+    """Return the pairs that are similar; in a bucket, newcomers meet the first of their kind."""
     verdicts: dict[tuple[int, int], bool] = {}
+
+    def same(pair: tuple[int, int]) -> bool:
+        if pair not in verdicts:
+            similarity = jaccard(shingles[pair[0]], shingles[pair[1]])
+            verdicts[pair] = similarity >= threshold
+        return verdicts[pair]
+
     for bucket in proposed:
         representatives: list[int] = []
         for position in bucket:
-            matched = False
-            for other in representatives:
-                pair = (other, position)
-                if pair not in verdicts:
-                    similarity = jaccard(shingles[other], shingles[position])
-                    verdicts[pair] = similarity >= threshold
-                matched = matched or verdicts[pair]
-            if not matched and len(representatives) < REPRESENTATIVES:
+            matches = [same((other, position)) for other in representatives]
+            if not any(matches) and len(representatives) < REPRESENTATIVES:
                 representatives.append(position)
-    return sorted(pair for pair, same in verdicts.items() if same)
+    return sorted(pair for pair, similar in verdicts.items() if similar)

@@ -9,11 +9,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from components.corpus.config import Quality
+
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
+
+VISIBLE = "visible"
+"""Column that rules find beside the corpus's own: characters that are no white space."""
 
 Rule = Callable[[pa.RecordBatch, Quality], pa.BooleanArray]
 
@@ -58,8 +64,7 @@ def few_symbols(batch: pa.RecordBatch, quality: Quality) -> pa.BooleanArray:
 def words_have_word_length(batch: pa.RecordBatch, quality: Quality) -> pa.BooleanArray:
     """Keep documents whose words are not too long on average; code is not judged."""
     words = _count(batch, r"\S+")
-    visible = _count(batch, r"\S")
-    mean = pc.divide(pc.cast(visible, pa.float64()), pc.max_element_wise(words, 1))
+    mean = pc.divide(pc.cast(batch[VISIBLE], pa.float64()), pc.max_element_wise(words, 1))
     return pc.or_(pc.equal(batch["domain"], "code"), pc.less_equal(mean, quality.max_word_length))
 
 
@@ -93,13 +98,14 @@ def apply_rules(
 ) -> tuple[pa.RecordBatch, dict[str, tuple[int, int]]]:
     """Return the documents that pass all rules, and (documents, bytes) dropped by reason."""
     dropped: dict[str, tuple[int, int]] = {}
+    batch = batch.append_column(VISIBLE, _count(batch, r"\S"))
     for reason, rule in rules.items():
         kept = rule(batch, quality)
         lost = batch.filter(pc.invert(kept))
         if lost.num_rows:
             dropped[reason] = (lost.num_rows, text_bytes(lost))
             batch = batch.filter(kept)
-    return batch, dropped
+    return batch.drop_columns([VISIBLE]), dropped
 
 
 def text_bytes(table: pa.RecordBatch | pa.Table) -> int:
@@ -112,5 +118,5 @@ def _count(batch: pa.RecordBatch, pattern: str) -> pa.Array:
 
 
 def _share(batch: pa.RecordBatch, pattern: str) -> pa.Array:
-    visible = pc.max_element_wise(pc.cast(_count(batch, r"\S"), pa.float64()), 1.0)
+    visible = pc.max_element_wise(pc.cast(batch[VISIBLE], pa.float64()), 1.0)
     return pc.divide(pc.cast(_count(batch, pattern), pa.float64()), visible)

@@ -15,9 +15,7 @@ def combined_sha256(files: Iterable[tuple[str, Path]], cache: Path) -> str:
 
     `files` are (name, path) pairs; `cache` is a JSON file that may be lost.
     """
-    known: dict[str, str] = (
-        json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
-    )
+    known: dict[str, str] = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     now: dict[str, str] = {}
     whole = hashlib.sha256()
     for name, path in sorted(files):

@@ -20,8 +20,8 @@ SHUFFLE_BUFFER = 10_000
 def revision(source: HuggingFaceDataset) -> str:
     """Return the commit that the source's branch or tag names now."""
     _require()
-    from huggingface_hub import HfApi  # noqa: PLC0415
-    from huggingface_hub.errors import (  # noqa: PLC0415
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
         HfHubHTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -42,7 +42,7 @@ def revision(source: HuggingFaceDataset) -> str:
 def documents(source: HuggingFaceDataset, commit: str, seed: int) -> Iterator[Document]:
     """Yield the rows of a split at a commit, shuffled by `seed`."""
     _require()
-    import datasets  # noqa: PLC0415
+    import datasets
 
     try:
         rows = datasets.load_dataset(
@@ -69,7 +69,6 @@ def documents(source: HuggingFaceDataset, commit: str, seed: int) -> Iterator[Do
 
 
 def _require() -> None:
-
 
     if find_spec("datasets") is None:
         raise EnvironmentMissing(

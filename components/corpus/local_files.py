@@ -6,11 +6,11 @@ long line. Reading and checking is therefore ours; the data engine starts from w
 
 from __future__ import annotations
 
-import glob
 import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def files(source: LocalFiles) -> list[tuple[str, Path]]:
     """
     found: dict[str, Path] = {}
     for given in source.paths:
-        matches = sorted(Path(match) for match in glob.glob(given, recursive=True))
+        matches = _matches(given)
         if not matches:
             raise BadInput(
                 f"{given}: no such file or directory.\n"
@@ -52,6 +52,15 @@ def files(source: LocalFiles) -> list[tuple[str, Path]]:
             f" (also with {', '.join(PACKINGS)}).\nCorrect corpus.sources.paths."
         )
     return sorted(found.items())
+
+
+def _matches(given: str) -> list[Path]:
+    path = Path(given)
+    if path.exists() or not any(letter in given for letter in "*?["):
+        return [path] if path.exists() else []
+    fixed = list(takewhile(lambda part: not set(part) & set("*?["), path.parts))
+    top = Path(*fixed)
+    return sorted(top.glob(str(Path(*path.parts[len(fixed) :]))))
 
 
 def kind(path: Path) -> str:
@@ -112,9 +121,7 @@ def _json_lines(source: LocalFiles, path: Path) -> Iterator[Document]:
         yield _document(source, record, path, number)
 
 
-def _document(
-    source: LocalFiles, record: dict[str, Any], path: Path, number: int
-) -> Document:
+def _document(source: LocalFiles, record: dict[str, Any], path: Path, number: int) -> Document:
     if source.text_column not in record:
         why = f"no field {source.text_column!r}; fields: {', '.join(sorted(record)[:8])}"
         raise _bad_record(path, number, why, "Set text_column of the source.")
@@ -127,8 +134,8 @@ def _document(
 
 
 def _parquet(source: LocalFiles, path: Path) -> Iterator[Document]:
-    import pyarrow  # noqa: PLC0415  (planning resolves revisions without it)
-    from pyarrow import parquet  # noqa: PLC0415
+    import pyarrow
+    from pyarrow import parquet
 
     try:
         table = parquet.ParquetFile(path)
@@ -179,8 +186,10 @@ def _chunks(path: Path) -> Iterator[bytes]:
         if packing == ".zst":
             yield from _zstandard(path)
             return
-        opened = gzip.open(path) if packing == ".gz" else path.open("rb")
-        with opened as file:
+        if packing != ".gz":
+            yield from _plain_chunks(path)
+            return
+        with gzip.open(path) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -191,23 +200,29 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _zstandard(path: Path) -> Iterator[bytes]:
     try:
-        import zstandard  # noqa: PLC0415  (no other packing needs it)
+        import zstandard
     except ImportError:
         raise EnvironmentMissing(
             f"{path}: reading .zst needs the package zstandard (extra `data`)."
         ) from None
     # The stream reader takes a file that ends inside a frame for complete; this object tells.
-    whole = True
-    with path.open("rb") as file:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        while chunk := file.read(_CHUNK):
-            while chunk:
-                try:
-                    yield frame.decompress(chunk)
-                except zstandard.ZstdError as error:
-                    raise BadInput(f"{path}: damaged zstd ({error}).\nReplace the file.") from error
-                whole, chunk = frame.eof, frame.unused_data
-                if whole:
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    fed = False
+    try:
+        for chunk in _plain_chunks(path):
+            rest = chunk
+            while rest:
+                if frame.eof:
                     frame = zstandard.ZstdDecompressor().decompressobj()
-    if not whole:
+                yield frame.decompress(rest)
+                rest, fed = frame.unused_data, True
+    except zstandard.ZstdError as error:
+        raise BadInput(f"{path}: damaged zstd ({error}).\nReplace the file.") from error
+    if fed and not frame.eof:
         raise BadInput(f"{path}: damaged zstd (it ends inside a frame).\nReplace the file.")
+
+
+def _plain_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk

@@ -66,9 +66,7 @@ def _revision(source: Source, cache: Path) -> str:
     return FALLBACK + "; ".join(parts)
 
 
-def documents(
-    source: Source, revision: str, *, seed: int, scratch: Path
-) -> Iterator[Document]:
+def documents(source: Source, revision: str, *, seed: int, scratch: Path) -> Iterator[Document]:
     """Yield the documents of a source at exactly `revision`, in an order that `seed` decides.
 
     Raises BadInput where a local source changed since its revision was resolved, and what the

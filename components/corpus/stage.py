@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from pyarrow import parquet
 
 from components.artifacts.types import DOMAINS
@@ -25,6 +25,8 @@ from components.corpus.deduplicate import exact_duplicates, exact_key, near_dupl
 from components.corpus.document import Document, rank, split_long
 from components.corpus.filters import RULES, apply_rules, clean_text, long_enough, text_bytes
 from components.corpus.sources import FALLBACK, documents, revisions
+
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 SCHEMA = pa.schema(
     [
@@ -218,17 +220,14 @@ def _write(
 def _write_parquet(rows: pa.Table, path: str) -> None:
     """Write parquet with fixed settings, so that equal rows give equal bytes."""
     whole = pa.Table.from_batches(rows.combine_chunks().to_batches(), SCHEMA)
-    parquet.write_table(
-        whole,
-        path,
-        row_group_size=_ROW_GROUP,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=["source", "kind"],
-        write_statistics=True,
-        version="2.6",
-        store_schema=True,
-    )
+    settings: dict[str, Any] = {
+        "row_group_size": _ROW_GROUP,
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": ["source", "kind"],
+        "version": "2.6",
+    }
+    parquet.write_table(whole, path, **settings)
 
 
 def _report(

@@ -1,1 +1,1 @@
-"""Training text as tokens: decontaminated, packed to memory-mapped files, read as a pure function."""
+"""Training text as tokens: decontaminated, packed to files, read as a pure function."""

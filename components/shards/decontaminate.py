@@ -2,8 +2,8 @@
 
 A question of at least `ngram` words is contained if one run of `ngram` of its words is (n-gram
 overlap, Brown et al. 2020, appendix C); a shorter one, if all its words occur in a row. Words are
-compared in lower case without punctuation. All needles go into one table by length, so a document
-costs one pass for each length that occurs.
+compared in lower case without punctuation. Runs are looked up at the words that begin one, so a
+document costs one pass.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ def words(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Needles:
-    """Hold runs of words to look for, by length: joined words to the id of their question."""
+    """Hold runs of words to look for: joined words to the id of their question."""
 
-    by_length: Mapping[int, Mapping[str, str]]
+    runs: Mapping[str, str]
+    lengths: Mapping[str, tuple[int, ...]]
+    """Lengths of the runs that begin with a word."""
     ignored: int
     """Questions too short to be looked for."""
 
     def find(self, text: str) -> tuple[str, str] | None:
         """Return (id of the question, the words found) of the first run in `text`, or None."""
         present = words(text)
-        for length, runs in self.by_length.items():
-            for start in range(len(present) - length + 1):
+        for start, word in enumerate(present):
+            for length in self.lengths.get(word, ()):
                 run = " ".join(present[start : start + length])
-                if run in runs:
-                    return runs[run], run
+                if run in self.runs:
+                    return self.runs[run], run
         return None
 
 
 def needles(questions: Iterable[tuple[str, str]], *, ngram: int, shortest: int) -> Needles:
     """Prepare (id, text) of questions; those of fewer than `shortest` words are ignored."""
-    table: dict[int, dict[str, str]] = defaultdict(dict)
+    runs: dict[str, str] = {}
+    lengths: dict[str, set[int]] = defaultdict(set)
     ignored = 0
     for identity, text in questions:
         inside = words(text)
@@ -51,5 +54,6 @@ def needles(questions: Iterable[tuple[str, str]], *, ngram: int, shortest: int) 
             continue
         length = min(ngram, len(inside))
         for start in range(len(inside) - length + 1):
-            table[length].setdefault(" ".join(inside[start : start + length]), identity)
-    return Needles({length: table[length] for length in sorted(table)}, ignored)
+            runs.setdefault(" ".join(inside[start : start + length]), identity)
+            lengths[inside[start]].add(length)
+    return Needles(runs, {word: tuple(sorted(each)) for word, each in lengths.items()}, ignored)

@@ -148,8 +148,8 @@ class Shards:
         end = int(np.searchsorted(held.offsets, max_tokens, side="right")) - 1
         if end > 0:
             stop = int(held.offsets[end])
-            return held.data[:stop].astype(np.int64), self._bytes(held, end)
-        tokens = held.data[:max_tokens].astype(np.int64)
+            return held.ring(0, stop), self._bytes(held, end)
+        tokens = held.ring(0, max_tokens)
         return tokens, round(self._bytes(held, 1) * max_tokens / int(held.offsets[1]))
 
     def _bytes(self, held: Domain, documents: int) -> int:

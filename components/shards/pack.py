@@ -85,6 +85,4 @@ def write_shards(
                 ids = [tokenizer.bos, *tokenizer.encode(text)]
                 writer.append(f"{number:016x}", ids, len(text.encode()))
             splits[split][domain] = writer.close()
-    write_index(
-        out, splits, vocab_size=tokenizer.vocab_size, tokenizer_digest=tokenizer.digest
-    )
+    write_index(out, splits, vocab_size=tokenizer.vocab_size, tokenizer_digest=tokenizer.digest)

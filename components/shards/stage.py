@@ -49,9 +49,7 @@ def run(config: ShardsConfig, inputs: ShardsInputs, context: StageContext) -> Sh
     Raises BadInput where no training text is left.
     """
     tokenizer = load_tokenizer(inputs.tokenizer.path)
-    wanted = needles(
-        _questions(inputs.tasks), ngram=config.ngram, shortest=config.shortest_match
-    )
+    wanted = needles(_questions(inputs.tasks), ngram=config.ngram, shortest=config.shortest_match)
     index: dict[str, dict[str, dict[str, int]]] = {split: {} for split in SPLITS}
     dropped: dict[str, _Dropped] = {domain: _Dropped() for domain in DOMAINS}
     parts = [(split, domain) for split in SPLITS for domain in DOMAINS]
@@ -127,7 +125,7 @@ def _write_report(
     report: dict[str, Any] = {
         "ngram": config.ngram,
         "questions_too_short": wanted.ignored,
-        "runs_searched": {str(n): len(runs) for n, runs in wanted.by_length.items()},
+        "runs_searched": len(wanted.runs),
         "dropped": {
             domain: {
                 "documents": each.documents,

@@ -1,1 +1,1 @@
-"""The tokenizer: byte-level BPE, special tokens, chat template, and the contract that joins them."""
+"""The tokenizer: byte-level BPE, special tokens, chat template, and their contract."""

@@ -7,6 +7,8 @@ vocabulary; it returns ranks, from which the merges are read back here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import rustbpe
 
@@ -21,7 +23,8 @@ def learn_merges(texts: Iterable[str], count: int) -> list[Merge]:
 
     Raises BadInput where the text has too few different words for that many merges.
     """
-    trainer = rustbpe.Tokenizer()
+    library: Any = rustbpe  # it has no types
+    trainer = library.Tokenizer()
     pieces = (piece for text in texts for piece in split_cjk(text))
     trainer.train_from_iterator(pieces, 256 + count, pattern=WORDS)
     ranks = {bytes(token): rank for token, rank in trainer.get_mergeable_ranks()}
@@ -55,7 +58,7 @@ def merge(word: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
     while len(parts) > 1:
         pairs = [
             (ranks.get(first + second, below), index)
-            for index, (first, second) in enumerate(zip(parts, parts[1:], strict=False))
+            for index, (first, second) in enumerate(pairwise(parts))
         ]
         rank, index = min(pairs)
         if rank >= below:

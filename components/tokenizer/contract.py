@@ -146,9 +146,7 @@ def contract_digest(description: dict[str, Any], template: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _description(
-    merges: Sequence[tuple[bytes, bytes]], special: Sequence[str]
-) -> dict[str, Any]:
+def _description(merges: Sequence[tuple[bytes, bytes]], special: Sequence[str]) -> dict[str, Any]:
     letters = byte_letters()
 
     def spell(token: bytes) -> str:

@@ -19,9 +19,7 @@ from components.tokenizer.sample import budgets, sample_documents
 from components.tokenizer.special_tokens import special_slots
 
 
-def run(
-    config: TokenizerConfig, inputs: TokenizerInputs, context: StageContext
-) -> TokenizerFacts:
+def run(config: TokenizerConfig, inputs: TokenizerInputs, context: StageContext) -> TokenizerFacts:
     """Write tokenizer.json, tokenizer_config.json, chat_template.jinja, contract.json and
     report.json.
 

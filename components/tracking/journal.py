@@ -85,12 +85,11 @@ def read_journal(directory: Path) -> Iterator[dict[str, Any]]:
     out.
     """
     for segment in sorted(directory.glob("*.jsonl")):
-        with segment.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    break
+        for line in segment.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                break
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,12 @@ def metric_points(attempts: Iterable[Path]) -> list[MetricPoint]:
     """
     highest: dict[str, int] = {}
     points: list[MetricPoint] = []
-    for directory in attempts:
-        for record in read_journal(directory):
-            if record["kind"] != "metric":
+    journals = (read_journal(directory) for directory in attempts)
+    records = (record for journal in journals for record in journal if record["kind"] == "metric")
+    for record in records:
+        for name, value in record["values"].items():
+            if record["step"] <= highest.get(name, -1) or not math.isfinite(value):
                 continue
-            for name, value in record["values"].items():
-                if record["step"] <= highest.get(name, -1) or not math.isfinite(value):
-                    continue
-                highest[name] = record["step"]
-                points.append(MetricPoint(name, record["step"], record["time"], value))
+            highest[name] = record["step"]
+            points.append(MetricPoint(name, record["step"], record["time"], value))
     return points

@@ -50,7 +50,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[Any, Any, None]:  # type: ignore[override]
+    def backward(  # type: ignore[override]
+        ctx: Any, *upstream: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
         d_hidden_NH, d_output_VH = ctx.saved_tensors
         return d_hidden_NH * upstream[0], d_output_VH * upstream[0], None
 

@@ -37,7 +37,8 @@ def read(root: Path, paths: list[Path], seed: int) -> Iterator[Document]:
     def name(path: Path) -> str:
         return path.relative_to(root).as_posix()
 
-    for path in in_hash_order((path for path in paths if not _NO_TEXT.search(name(path))), name, seed):
+    pages = [path for path in paths if not _NO_TEXT.search(name(path))]
+    for path in in_hash_order(pages, name, seed):
         yield from sections(path.read_text(encoding="utf-8", errors="replace"))
 
 

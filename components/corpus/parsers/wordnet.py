@@ -6,7 +6,7 @@ The format is described in WordNet's manual page wndb(5WN): a line is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,14 +61,16 @@ def read(root: Path, paths: list[Path], seed: int) -> Iterator[Document]:
     The neighbour makes sure that a small sample holds entries whose references exist.
     """
     for path in paths:
-        lines = dict(_lines(path))
-        given: set[str] = set()
-        for offset in in_hash_order(lines, str, seed):
-            synset = _parse(lines[offset])
-            for each in (offset, *synset.hypernyms):
-                if each in lines and each not in given:
-                    given.add(each)
-                    yield _entry(_parse(lines[each]), lines)
+        yield from _entries(dict(_lines(path)), seed)
+
+
+def _entries(lines: dict[str, str], seed: int) -> Iterator[Document]:
+    given: set[str] = set()
+    for offset in in_hash_order(lines, str, seed):
+        family = (offset, *_parse(lines[offset]).hypernyms)
+        for each in dict.fromkeys(each for each in family if each in lines and each not in given):
+            given.add(each)
+            yield _entry(_parse(lines[each]), lines)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -108,5 +110,5 @@ def _entry(synset: _Synset, lines: dict[str, str]) -> Document:
     return Document(" ".join(sentences), title, synset.kind, references)
 
 
-def _listed(words: list[str] | tuple[str, ...]) -> str:
-    return " or ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

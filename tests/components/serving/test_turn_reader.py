@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from components.tokenizer.contract import TextTokenizer, build, load_tokenizer
 
 from components.agents.conversation import ToolCall
 from components.serving.turn_reader import TurnReader
+from components.tokenizer.contract import TextTokenizer, build, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from components.model.config import ModelConfig
 from components.model.transformer import YoutuModel, initialize
 from components.tracking.journal import read_journal
 from components.training import loop
-from components.training.loop import StepReport, Training, train
+from components.training.loop import StepReport, Training, prepare, train
 from components.training.loss import Batch, next_token_loss
 from components.training.optimizer import Optimizer, OptimizerSettings
 from components.training.parallel import rank_rows
@@ -244,3 +244,17 @@ def test_two_ranks_equal_one_process_bit_by_bit(tmp_path: Path) -> None:
     one = torch.load(tmp_path / "1" / "weights-0.pt")
     for rank in (0, 1):
         assert torch.equal(one, torch.load(tmp_path / "2" / f"weights-{rank}.pt"))
+
+
+def test_bf16_trains_like_fp32_and_keeps_fp32_weights(tmp_path: Path) -> None:
+    context = make_context(tmp_path, resources=Resources(threads=1, precision="bf16"))
+    training = made(60)
+    train(training, context)
+    assert curve(context, "train/loss")[60] < 1.5
+    assert {parameter.dtype for parameter in training.model.parameters()} == {torch.float32}
+
+
+def test_fp16_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    context = make_context(tmp_path, resources=Resources(threads=1, precision="fp16"))
+    with pytest.raises(BadInput, match=r"set resources\.sample\.precision to fp32 or bf16"):
+        prepare(context)
