@@ -282,12 +282,12 @@ def read_items(files: Path, scores: Iterable[str]) -> dict[str, dict[str, float]
     found: dict[str, dict[str, float]] = {name: {} for name in scores}
     try:
         with (files / "items.jsonl").open(encoding="utf-8") as lines:
-            for line in lines:
-                item = json.loads(line)
-                if item["score"] in found:
-                    found[item["score"]][item["id"]] = float(item["value"])
+            items = [json.loads(line) for line in lines]
     except (FileNotFoundError, ValueError):
         return {}
+    for item in items:
+        if item["score"] in found:
+            found[item["score"]][item["id"]] = float(item["value"])
     return found
 
 

@@ -83,9 +83,8 @@ def _lines(run: Run, over: threading.Event) -> None:
             return
         if waited >= LINE_SECONDS:
             waited = 0.0
-            for view in list(run.board.steps.values()):
-                if view.state == "running":
-                    _print(f"  {line(view)}")
+            running = [view for view in run.board.steps.values() if view.state == "running"]
+            _print("\n".join(f"  {line(view)}" for view in running))
 
 
 def _print(text: str) -> None:

@@ -99,15 +99,20 @@ def _flatten(
         deeper = (*path, str(name))
         if isinstance(value, Mapping) and inner is not None:
             yield from _flatten(value, inner, deeper, origin)
-        elif isinstance(value, Mapping) and _models_by_name(model, str(name)) is not None:
-            of = _models_by_name(model, str(name))
-            for key, item in value.items():
-                if isinstance(item, Mapping) and of is not None:
-                    yield from _flatten(item, of, (*deeper, str(key)), origin)
-                else:
-                    yield Change((*deeper, str(key)), item, origin)
+        elif isinstance(value, Mapping) and (of := _models_by_name(model, str(name))):
+            yield from _flatten_named(value, of, deeper, origin)
         else:
             yield Change(deeper, value, origin)
+
+
+def _flatten_named(
+    values: Mapping[str, Any], of: type[BaseModel], path: tuple[str, ...], origin: str
+) -> Iterator[Change]:
+    for key, item in values.items():
+        if isinstance(item, Mapping):
+            yield from _flatten(item, of, (*path, str(key)), origin)
+        else:
+            yield Change((*path, str(key)), item, origin)
 
 
 def inner_model(model: type[BaseModel], name: str) -> type[BaseModel] | None:

@@ -45,8 +45,9 @@ class Server:
 def python_environment(**extra: str) -> dict[str, str]:
     """Return the environment of a child interpreter that finds our packages wherever it starts."""
     root = str(Path(flows.__path__[0]).parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return child_environment(PYTHONPATH=path, PYTHONUNBUFFERED="1", **extra)
+    inherited = child_environment(**extra)
+    path = os.pathsep.join(filter(None, (root, inherited.get("PYTHONPATH"))))
+    return {**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def start(server: Server, token: str, log: Path, directory: Path) -> subprocess.Popen[bytes]:

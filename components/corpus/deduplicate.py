@@ -104,7 +104,7 @@ def _confirmed(
     for bucket in proposed:
         representatives: list[int] = []
         for position in bucket:
-            matches = [same((other, position)) for other in representatives]
-            if not any(matches) and len(representatives) < REPRESENTATIVES:
-                representatives.append(position)
+            known = True in {same((other, position)) for other in representatives}
+            room = REPRESENTATIVES - len(representatives)
+            representatives += [position][: 0 if known else room]
     return sorted(pair for pair, similar in verdicts.items() if similar)

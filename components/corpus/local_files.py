@@ -212,8 +212,7 @@ def _zstandard(path: Path) -> Iterator[bytes]:
         for chunk in _plain_chunks(path):
             rest = chunk
             while rest:
-                if frame.eof:
-                    frame = zstandard.ZstdDecompressor().decompressobj()
+                frame = zstandard.ZstdDecompressor().decompressobj() if frame.eof else frame
                 yield frame.decompress(rest)
                 rest, fed = frame.unused_data, True
     except zstandard.ZstdError as error:

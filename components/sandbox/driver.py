@@ -131,11 +131,10 @@ def watch(child: int, request: dict, streams: "tuple[Output, Output]") -> "tuple
     cause, status = "", 0
     while not cause:
         ready = poll.poll(POLL_MILLISECONDS)
-        for stream in streams:
-            if stream.open:
-                stream.drain()
-                if not stream.open:
-                    poll.unregister(stream.read_end)
+        for stream in [stream for stream in streams if stream.open]:
+            stream.drain()
+            if not stream.open:
+                poll.unregister(stream.read_end)
         if any(number == process for number, _ in ready):
             cause, status = "ended", os.waitpid(child, 0)[1]
         elif any(stream.seen > FLOOD * stream.limit for stream in streams):

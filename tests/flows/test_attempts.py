@@ -15,7 +15,8 @@ def test_a_failure_at_run_time_is_tried_once_more():
 
 def test_a_service_that_is_away_is_waited_for_longer_and_longer():
     budget = Budget(time.time(), 3600)
-    assert [budget.pause(ExitCode.TRY_AGAIN) for _ in range(8)] == [5, 10, 20, 40, 80, 160, 300, 300]
+    pauses = [budget.pause(ExitCode.TRY_AGAIN) for _ in range(8)]
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
 def test_preemptions_have_a_budget_of_their_own():

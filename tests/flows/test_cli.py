@@ -155,6 +155,8 @@ def test_no_command_imports_another_s_work_at_the_top():
             if isinstance(node, ast.Import)
             for alias in node.names
         } | {
-            (node.module or "").split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)
+            (node.module or "").split(".")[0]
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
         }
         assert not names & heavy, path

@@ -185,4 +185,7 @@ def test_a_stop_saves_and_the_same_command_continues(settings):
     assert plan.steps["first"].reasons[0] == "attempt 1 continues"
     outcome = run(settings, asked)
     assert outcome.record.id == record.id
-    assert "counting from 0" not in store.attempts("count", record.steps["first"].key)[-1].log.read_text()
+    assert (
+        "counting from 0"
+        not in store.attempts("count", record.steps["first"].key)[-1].log.read_text()
+    )

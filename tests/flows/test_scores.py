@@ -9,7 +9,7 @@ from flows.scores import CheckpointScores, Score, gains, paired_gain, read_score
 
 def test_a_paired_gain_is_judged_item_by_item():
     before = {str(i): float(i % 2) for i in range(100)}
-    after = {item: 1.0 for item in before}
+    after = dict.fromkeys(before, 1.0)
     gain = paired_gain(before, after)
     assert gain is not None
     assert (gain.value, gain.n) == (0.5, 100)
