@@ -147,20 +147,7 @@ class Planner:
             stale = self._stale(planned, now)
             if stale is not None:
                 return stale
-        return replace(planned, state="runs", reasons=self._why(planned, now, key))
-
-    def _why(self, planned: PlannedStep, now: Ingredients, key: str) -> tuple[str, ...]:
-        stage = planned.stage.name
-        reasons: list[str] = []
-        if any(self.store.objects.names(f"artifacts/{stage}/{key}/condemned")):
-            reasons.append("its artifact was damaged and set aside")
-        attempts = self.store.attempts(stage, key)
-        if attempts and not reasons:
-            how = "continues" if any(a.resume.is_dir() for a in attempts) else "did not finish"
-            reasons.append(f"attempt {attempts[-1].number} {how}")
-        if planned.before is not None:
-            reasons += differences(planned.before, now)
-        return tuple(reasons) or ("never made before",)
+        return replace(planned, state="runs", reasons=why_made(self.store, planned.before, now))
 
     def _stale(self, planned: PlannedStep, now: Ingredients) -> PlannedStep | None:
         """Use the newest artifact where nothing but code or packages differ."""
@@ -221,6 +208,21 @@ class Ingredients:
     def key(self) -> str:
         """Key of the artifact."""
         return artifact_key(self.stage, self.config, self.revisions, input_digests(self.inputs))
+
+
+def why_made(store: ArtifactStore, before: Manifest | None, now: Ingredients) -> tuple[str, ...]:
+    """Say why an artifact that does not exist has to be made; `before` is its step's last one."""
+    stage, key = now.stage.name, now.key
+    reasons: list[str] = []
+    if any(store.objects.names(f"artifacts/{stage}/{key}/condemned")):
+        reasons.append("its artifact was damaged and set aside")
+    attempts = store.attempts(stage, key)
+    if attempts and not reasons:
+        how = "continues" if any(each.resume.is_dir() for each in attempts) else "did not finish"
+        reasons.append(f"attempt {attempts[-1].number} {how}")
+    if before is not None:
+        reasons += differences(before, now)
+    return tuple(reasons) or ("never made before",)
 
 
 def differences(before: Manifest, now: Ingredients, *, but_inputs: bool = False) -> list[str]:

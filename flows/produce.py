@@ -11,14 +11,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.artifacts.identity import artifact_key, code_digest
+from components.artifacts.identity import code_digest
 from components.artifacts.manifest import InputRecord, Manifest
 from components.contract import Stage, StageConfig
 from components.execution.exit_codes import ExitCode
 from components.execution.request import StageRequest
 from flows.attempts import Interrupted, StepFailed, make
 from flows.context import Run
-from flows.plan import input_digests
+from flows.plan import Ingredients, why_made
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,14 @@ def _produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Giv
     if planned.manifest is not None and not run.store.missing(planned.manifest):
         inherited |= set(planned.exceptions)
         return _found(run, name, planned.manifest, tuple(sorted(inherited)))
-    key = artifact_key(stage, config, planned.revisions, input_digests(records))
+    now = Ingredients(stage, config, planned.revisions, records)
+    key = now.key
     run.register.step(name, key=key)
     with run.key_locks[key], run.store.lock(key):
         manifest = _sound(run, stage, key)
         if manifest is not None:
+            reason = "what it depends on turned out to be equal"
+            run.register.step(name, reason=reason if planned.state == "depends" else "")
             return _found(run, name, manifest, tuple(sorted(inherited)))
         draft = StageRequest(
             table=run.table,
@@ -90,7 +93,8 @@ def _produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Giv
         )
         with run.slots:
             _refuse_late(run, name)
-            run.register.step(name, state="running", started=time.time())
+            reason = "; ".join(why_made(run.store, planned.before, now))
+            run.register.step(name, state="running", started=time.time(), reason=reason)
             run.board.started(name)
             manifest = make(run, draft)
     run.register.artifact(manifest)

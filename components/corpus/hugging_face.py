@@ -22,7 +22,7 @@ def revision(source: HuggingFaceDataset) -> str:
     _require()
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
-        HfHubHTTPError,
+        HTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -34,7 +34,7 @@ def revision(source: HuggingFaceDataset) -> str:
             f"the hub has no data set {source.name} at {source.revision}, or it needs a login.\n"
             "Correct corpus.sources, or run `hf auth login`."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise TryAgain(f"the hub cannot be asked for {source.name}: {error}") from error
     return f"commit:{found.sha}"
 

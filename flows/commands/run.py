@@ -101,6 +101,7 @@ def _job_options(options: RunOptions) -> dict[str, Any]:
 
 def carry_out_and_report(job: Job, here: Settings, options: RunOptions) -> int:
     """Carry a job out and print what came of it; returns 0."""
+    started = time.time()
     store = open_store(here)
     plan = make_plan(job, store)
     if options.verify:
@@ -112,7 +113,6 @@ def carry_out_and_report(job: Job, here: Settings, options: RunOptions) -> int:
             print(plan_table(plan))
         return 0
     say(plan_table(plan))
-    started = time.time()
     outcome = _with_repairs(job, here, plan)
     report(store, outcome, time.time() - started, as_json=options.json)
     return 0

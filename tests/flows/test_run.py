@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
-from components.artifacts.identity import canonical_json, sha256_text
 from components.artifacts.store import open_store
-from components.contract import NotFound, Resources, TryAgain
+from components.contract import NotFound, TryAgain
 from components.settings import Settings
 from flows.attempts import Interrupted, StepFailed
-from flows.run import Job, carry_out, directly, make_plan
+from flows.run import carry_out, directly, make_plan
 from flows.runs import find_run, newest_first, run_lock
-from tests.sample_stages import COUNT, TABLE, CountConfig
-
-
-def three_steps(configs):
-    def pipeline(step):
-        first = step("first", COUNT, configs["first"])
-        second = step("second", COUNT, configs["second"], before=first)
-        step("third", COUNT, configs["third"], before=second)
-        return step("aside", COUNT, configs["aside"])
-
-    return pipeline
-
-
-def job(**changes) -> Job:
-    options = {k: changes.pop(k) for k in ("until", "new", "accept_stale") if k in changes}
-    configs = {
-        name: CountConfig(**{"upto": upto, **changes.get(name, {})})
-        for name, upto in {"first": 2, "second": 3, "third": 4, "aside": 5}.items()
-    }
-    resolved = {name: config.model_dump() for name, config in configs.items()}
-    return Job(
-        name="counting",
-        pipeline=three_steps(configs),
-        resolved=resolved,
-        identity=sha256_text(canonical_json(resolved)),
-        resources_of=lambda _step: Resources(),
-        table=TABLE,
-        **options,
-    )
-
-
-@contextlib.contextmanager
-def unwatched(run):
-    yield
+from tests.sample_pipeline import job, unwatched
 
 
 @pytest.fixture

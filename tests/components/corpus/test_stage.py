@@ -1,104 +1,135 @@
-from __future__ import annotations
-
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
+from pyarrow import parquet
 
-from components.artifacts.manifest import content_digest, list_files
-from components.contract import BadInput, Resources, StageContext
-from components.corpus.config import CorpusConfig, CorpusInputs, LocalFiles
+from components.contract import BadInput, StageContext, Stopped
+from components.corpus.config import CorpusConfig, CorpusInputs, LocalFiles, PythonPackage
 from components.corpus.sources import revisions
 from components.corpus.stage import run
-from components.tracking.journal import Journal
 
-WORDS = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-]
+Make = Callable[..., StageContext]
 
 
-def make(source: Path, work: Path) -> tuple[Path, object]:
-    config = CorpusConfig(
-        sources=(LocalFiles(domain="general", paths=(str(source),)),), heldout_share=0.3
-    )
-    out = work / "out"
-    out.mkdir(parents=True)
-    context = StageContext(
-        out=out,
-        resume=work / "resume",
-        earlier_resumes=(),
-        scratch=work / "scratch",
-        journal=Journal(work / "journal"),
-        resources=Resources(),
-        step="corpus",
-        revisions=revisions(config),
-    )
-    return out, run(config, CorpusInputs(), context)
+def files(*paths: Path, **changes: object) -> CorpusConfig:
+    source = LocalFiles(paths=tuple(map(str, paths)), domain="general", **changes)
+    return CorpusConfig(sources=(source,), heldout_share=0.2)
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    directory = tmp_path / "texts"
-    directory.mkdir()
-    for number in range(30):
-        turned = WORDS[number % 16 :] + WORDS[: number % 16]
-        text = " ".join(f"{word} {turned[-at]}" for at, word in enumerate(turned))
-        (directory / f"{number:02d}.txt").write_text(f"Story {WORDS[number % 16]}: {text}.\n")
-    return directory
+def digest(out: Path) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(out.rglob("*")):
+        if path.is_file():
+            whole.update(path.relative_to(out).as_posix().encode() + path.read_bytes())
+    return whole.hexdigest()
 
 
-def test_duplicates_go_and_equal_sources_give_equal_bytes(source: Path, tmp_path: Path):
-    out, facts = make(source, tmp_path / "first")
-    again, _ = make(source, tmp_path / "second")
-    assert content_digest(list_files(out)) == content_digest(list_files(again))
-    train = pq.read_table(out / "train" / "general.parquet").to_pylist()
-    heldout = pq.read_table(out / "heldout" / "general.parquet").to_pylist()
-    ids = [row["id"] for row in train]
-    assert ids == sorted(ids)
-    assert not set(ids) & {row["id"] for row in heldout}
-    assert len(train) + len(heldout) <= 16, "30 files hold 16 different texts"
-    assert sum(facts.dropped.values()) >= 14
+def rows(context: StageContext, split: str, domain: str = "general") -> list[dict]:
+    return parquet.read_table(context.out / split / f"{domain}.parquet").to_pylist()
 
 
-def test_a_changed_file_changes_the_revision_and_its_place_does_not(source: Path, tmp_path: Path):
-    def revision(path: Path) -> dict[str, str]:
-        named = LocalFiles(domain="general", paths=(str(path),))
-        return revisions(CorpusConfig(sources=(named,)))
+def test_every_document_is_kept_once_and_sorted(folder: Path, make_context: Make) -> None:
+    context = make_context()
+    facts = run(files(folder), CorpusInputs(), context)
+    train, heldout = rows(context, "train"), rows(context, "heldout")
+    assert len(train) + len(heldout) == 40
+    assert facts.documents["general"] == len(train)
+    assert 0 < len(heldout) < 20
+    assert not {row["id"] for row in train} & {row["id"] for row in heldout}
+    for some in (train, heldout):
+        assert [row["id"] for row in some] == sorted(row["id"] for row in some)
+    row = train[0]
+    assert row["id"] == hashlib.sha256(row["text"].encode()).hexdigest()[:16]
+    assert row["source"] == "files:files"
+    assert row["title"].startswith("number ")
+    assert parquet.read_table(context.out / "train/stem.parquet").num_rows == 0
 
-    before = revision(source)
-    moved = source.rename(tmp_path / "moved")
-    assert revision(moved) == before
-    (moved / "00.txt").write_text("Something else entirely stands in this file now, all of it new.")
-    assert revision(moved) != before
+
+def test_equal_input_gives_equal_bytes_wherever_it_lies(folder: Path, make_context: Make) -> None:
+    first = make_context("a")
+    run(files(folder), CorpusInputs(), first)
+    moved = folder.rename(folder.with_name("elsewhere"))
+    second = make_context("b")
+    run(files(moved), CorpusInputs(), second)
+    assert digest(first.out) == digest(second.out)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("bad.jsonl", b'{"text": 3}\n'),
-        ("bad.jsonl", b"not json\n"),
-        ("bad.txt.gz", b"\x1f\x8bjunk"),
-    ],
-)
-def test_bad_input_names_the_file(tmp_path: Path, name: str, content: bytes):
-    directory = tmp_path / "texts"
-    directory.mkdir()
-    (directory / name).write_bytes(content)
-    with pytest.raises(BadInput, match="bad") as caught:
-        make(directory, tmp_path / "work")
-    assert len(str(caught.value).splitlines()) <= 5
+def test_duplicates_do_not_straddle_the_split(folder: Path, make_context: Make) -> None:
+    lines = (folder / "prose.jsonl").read_text().splitlines()
+    twins = []
+    for line in lines:
+        text = json.loads(line)["text"]
+        twins += [{"text": text.upper() + " !"}, {"text": text + " And one new ending here."}]
+    (folder / "twins.jsonl").write_text("\n".join(map(json.dumps, twins)))
+    context = make_context()
+    facts = run(files(folder), CorpusInputs(), context)
+    assert sum(facts.documents.values()) + sum(facts.heldout_documents.values()) == 40
+    assert facts.dropped == {"duplicate": 40, "near_duplicate": 40}
+
+
+def test_report_accounts_for_every_document(folder: Path, make_context: Make) -> None:
+    bad = ["tiny", "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", "=" * 80, "z" * 90]
+    bad.append("the same line again and again\n" * 9)
+    (folder / "bad.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in bad))
+    context = make_context()
+    run(files(folder), CorpusInputs(), context)
+    report = json.loads((context.out / "report.json").read_text())
+    (source,) = report["sources"]
+    assert source["read"]["documents"] == 45
+    reasons = {reason: each["documents"] for reason, each in source["dropped"].items()}
+    assert reasons == {"short": 1, "few_letters": 2, "long_words": 1, "repeated_lines": 1}
+    lost = sum(each["bytes"] for each in source["dropped"].values())
+    assert source["read"]["bytes"] == source["kept"]["bytes"] + lost
+
+
+def test_limit_of_bytes_holds(folder: Path, make_context: Make) -> None:
+    context = make_context()
+    facts = run(files(folder, max_bytes=3000), CorpusInputs(), context)
+    kept = facts.bytes["general"] + sum(len(row["text"]) for row in rows(context, "heldout"))
+    assert 2000 < kept <= 3000
+
+
+def test_long_documents_are_split(tmp_path: Path, make_context: Make) -> None:
+    text = "\n\n".join(f"Paragraph {n} tells of one more harbour by the sea." for n in "abcdefgh")
+    (tmp_path / "long.txt").write_text(text)
+    context = make_context()
+    run(files(tmp_path / "long.txt", max_characters=200), CorpusInputs(), context)
+    found = [*rows(context, "train"), *rows(context, "heldout")]
+    assert len(found) > 1
+    assert all(len(row["text"]) <= 200 for row in found)
+    assert {row["title"] for row in found} == {"long"}
+
+
+def test_source_that_changed_since_the_plan_is_refused(folder: Path, make_context: Make) -> None:
+    config = files(folder)
+    planned = revisions(config)
+    with (folder / "prose.jsonl").open("a") as file:
+        file.write('{"text": "one more"}\n')
+    with pytest.raises(BadInput, match="changed since the plan"):
+        run(config, CorpusInputs(), make_context(revisions=planned))
+
+
+def test_everything_dropped_is_an_error_that_names_the_reasons(
+    tmp_path: Path, make_context: Make
+) -> None:
+    (tmp_path / "a.txt").write_text("tiny")
+    with pytest.raises(BadInput, match="short"):
+        run(files(tmp_path / "a.txt"), CorpusInputs(), make_context())
+
+
+def test_stop_is_heeded(folder: Path, make_context: Make) -> None:
+    with pytest.raises(Stopped):
+        run(files(folder), CorpusInputs(), make_context(stop_requested=lambda: True))
+
+
+def test_standard_library_is_a_source_of_code(make_context: Make) -> None:
+    source = PythonPackage(name="stdlib", domain="code", max_bytes=60_000, max_characters=5000)
+    context = make_context()
+    run(CorpusConfig(sources=(source,)), CorpusInputs(), context)
+    found = rows(context, "train", "code")
+    assert len(found) >= 10
+    assert sum("def " in row["text"] for row in found) > len(found) / 3
+    assert rows(context, "heldout", "code")
