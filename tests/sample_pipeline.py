@@ -11,7 +11,7 @@ from tests.sample_stages import COUNT, TABLE, CountConfig
 
 
 def job(**changes) -> Job:
-    """Ask for the pipeline; `first={"seed": 1}` changes a step, other names are the job's fields."""
+    """Ask for the pipeline; `first={"seed": 1}` changes a step, other names are job fields."""
     options = {k: changes.pop(k) for k in ("until", "new", "accept_stale") if k in changes}
     configs = {
         name: CountConfig(**{"upto": upto, **changes.get(name, {})})

@@ -80,7 +80,7 @@ def lines_are_new(batch: pa.RecordBatch, quality: Quality) -> pa.BooleanArray:
         return repeated / max(len(text), 1)
 
     shares = [repeated_share(text) for text in batch["text"].to_pylist()]
-    return pa.array([share <= quality.max_line_repeat_share for share in shares])
+    return pa.array([share <= quality.max_line_repeat_share for share in shares], pa.bool_())
 
 
 RULES: dict[str, Rule] = {

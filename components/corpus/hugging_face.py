@@ -22,11 +22,13 @@ def revision(source: HuggingFaceDataset) -> str:
     _require()
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
-        HTTPError,
+        HfHubHTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
+    # Its first parent is the HTTP library's own failure, which a refused connection raises.
+    transport = HfHubHTTPError.__mro__[1]
     try:
         found = HfApi().dataset_info(source.name, revision=source.revision, timeout=20)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -34,7 +36,7 @@ def revision(source: HuggingFaceDataset) -> str:
             f"the hub has no data set {source.name} at {source.revision}, or it needs a login.\n"
             "Correct corpus.sources, or run `hf auth login`."
         ) from error
-    except (HTTPError, OSError) as error:
+    except (transport, OSError) as error:
         raise TryAgain(f"the hub cannot be asked for {source.name}: {error}") from error
     return f"commit:{found.sha}"
 

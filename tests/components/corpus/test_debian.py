@@ -90,7 +90,7 @@ def test_version_is_pinned(repository: Repository, tmp_path: Path) -> None:
     repository.publish("2.0", "second")
     second = offers(["strata-sample"], tmp_path / "two.json")["strata-sample"]
     assert second.version == "2.0"
-    with pytest.raises(EnvironmentMissing, match="no longer has strata-sample 1.0"):
+    with pytest.raises(EnvironmentMissing, match=r"no longer has strata-sample 1\.0"):
         fetch(SOURCE, str(first), tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_other_bytes_than_promised_are_refused(repository: Repository, tmp_path:
 def test_archive_that_is_away_is_worth_another_try(repository: Repository, tmp_path: Path) -> None:
     digest = repository.publish("1.0", "first")
     (repository.packages / "strata-sample_1.0_all.deb").unlink()
-    with pytest.raises(TryAgain, match="apt-get download strata-sample=1.0 failed"):
+    with pytest.raises(TryAgain, match=r"apt-get download strata-sample=1\.0 failed"):
         fetch(SOURCE, f"1.0 sha256:{digest}", tmp_path)
 
 

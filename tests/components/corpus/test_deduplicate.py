@@ -30,7 +30,9 @@ def edited(given: str, share: float) -> str:
 
 
 def drop(texts: list[str], scratch: Path, **changes: object) -> list[int]:
-    return near_duplicates(pa.chunked_array([texts]), NearDuplicates(**changes), scratch)
+    return near_duplicates(
+        pa.chunked_array([texts], pa.string()), NearDuplicates(**changes), scratch
+    )
 
 
 def test_exact_key_ignores_case_punctuation_and_spacing() -> None:

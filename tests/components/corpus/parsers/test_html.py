@@ -7,7 +7,8 @@ PAGE = """<html><head><title>no</title><style>p {}</style></head><body><nav>menu
 <p>A series is a <em>sum</em> of
 terms &amp; more.</p><ul><li>first</li><li>second</li></ul>
 <h2>Example</h2><div><pre><span>&gt;&gt;&gt; f(x)
-  x**2</span></pre></div><script>var x = "<p>";</script></article><footer>f</footer></body></html>"""
+  x**2</span></pre></div><script>var x = "<p>";</script></article>
+<footer>f</footer></body></html>"""
 
 
 def test_sections_have_titles_and_readable_text() -> None:
