@@ -28,7 +28,7 @@ def revision(source: HuggingFaceDataset) -> str:
     )
 
     # Its first parent is the HTTP library's own failure, which a refused connection raises.
-    transport = HfHubHTTPError.__mro__[1]
+    transport: Any = HfHubHTTPError.__mro__[1]
     try:
         found = HfApi().dataset_info(source.name, revision=source.revision, timeout=20)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

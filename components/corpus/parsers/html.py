@@ -14,7 +14,10 @@ from pathlib import Path
 from components.corpus.document import Document, in_hash_order
 
 FILES = ("**/*.html", "**/*.htm")
-_NO_TEXT = re.compile(r"(?:^|[_-])(?:genindex|search|index|toc|singlepage|modindex)|/_modules/")
+_NO_TEXT = re.compile(
+    r"(?:^|[/_-])(?:genindex|search|index|toc|singlepage|modindex)(?:-[^/]*)?\.html?$"
+    r"|(?:^|/)_modules/"
+)
 _DROPPED = re.compile(
     r"<!--.*?-->|<(script|style|head|nav|footer|svg|button|noscript|form)\b.*?</\1\s*>",
     re.DOTALL | re.IGNORECASE,

@@ -61,6 +61,7 @@ _ESCAPE = re.compile(
     r"\\f(?:\[[^\]]*\]|\(..|.)|\\s[+-]?\d+|\\\*?\((..)|\\\*?\[([^\]]*)\]|\\[hv]'[^']*'|\\(?!f).",
     re.DOTALL,
 )
+_GAP = re.compile(r"\n{3,}")
 _ARGUMENT = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 
 
@@ -90,7 +91,7 @@ def page_text(source: str) -> str:
         if name in ("nf", "EX", "fi", "EE"):
             filled = name in ("fi", "EE")
         _macro(lines, name, rest, filled)
-    return "\n".join(line.rstrip() for line in lines).strip()
+    return _GAP.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip()
 
 
 def _macro(lines: list[str], name: str, rest: str, filled: bool) -> None:

@@ -24,7 +24,7 @@ def judge(text: str, domain: str = "general") -> str | None:
         ("--- === *** ### ... !!! ???", "few_letters"),
         ("year 1914 1915 1916 1917 ends", "few_letters"),
         ("in years 1914 1915 1916 they were", "many_digits"),
-        ("words -- with ~~ many && symbols ## in ** them <> !!", "many_symbols"),
+        ("words with some -- ~~ && ## ** <> !! text", "many_symbols"),
         ("https" + "x" * 40 + " " + "y" * 30, "long_words"),
         ("the very same line\n" * 5, "repeated_lines"),
     ],
