@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from components.tokenizer.special_tokens import SPECIAL_TOKENS
-
 from components.agents.conversation import Conversation, encode
+from components.tokenizer.special_tokens import SPECIAL_TOKENS
 from dashboards import transcript
 from tests.dashboards.sample_home import conversations
 

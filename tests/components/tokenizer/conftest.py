@@ -15,7 +15,7 @@ from components.tokenizer.stage import run
 from components.tracking.journal import Journal
 
 TEXTS = {
-    "general": "The sea is wide, and in 1999 the wind's cold; she'll wait. 海は広い。한국어도 있다 ",
+    "general": "The sea is wide, and in 1999 the wind's cold; she'll wait. 海は広い。한국어 ",
     "stem": "f(x) = x**2 + 3.14159 for x in R; see [12], pp. 100-200. 数式 ",
     "code": "def area(radius):\n    return 3.14 * radius ** 2  # of a circle\n\n",
 }
@@ -57,7 +57,7 @@ def make_context(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stag
 @pytest.fixture(scope="session")
 def trained(corpus: Corpus, make_context: Callable[..., StageContext]) -> Path:
     context = make_context()
-    run(TokenizerConfig(vocab_size=400), TokenizerInputs(corpus=corpus), context)
+    run(TokenizerConfig(vocab_size=360), TokenizerInputs(corpus=corpus), context)
     return context.out
 
 
