@@ -38,7 +38,7 @@ def dialogue(seed: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     draw = random.Random(seed)
     roles = ["system", "user", "assistant", "tool"]
     messages: list[dict[str, Any]] = []
-    for _ in range(draw.randint(0, 9)):
+    for _ in range(draw.randint(1, 9)):
         role = draw.choices(roles, weights=[1, 4, 5, 3])[0]
         message: dict[str, Any] = {"role": role, "content": draw.choice(PLAIN)}
         if role == "assistant":

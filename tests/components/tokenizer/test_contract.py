@@ -55,10 +55,10 @@ def test_every_text_survives_merges(tokenizer: TextTokenizer, text: str) -> None
 
 
 def test_special_ids_end_the_vocabulary(tokenizer: TextTokenizer) -> None:
-    assert tokenizer.vocab_size == 400
-    assert sorted(tokenizer.special.values()) == list(range(384, 400))
-    assert tokenizer.special["<|begin_of_text|>"] == 384
-    assert tokenizer.special["<|reserved_3|>"] == 399
+    assert tokenizer.vocab_size == 360
+    assert sorted(tokenizer.special.values()) == list(range(344, 360))
+    assert tokenizer.special["<|begin_of_text|>"] == 344
+    assert tokenizer.special["<|reserved_3|>"] == 359
 
 
 def test_paper_has_256_slots_after_128000() -> None:

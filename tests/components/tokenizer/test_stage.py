@@ -15,7 +15,7 @@ from components.tokenizer.contract import load_tokenizer
 from components.tokenizer.stage import run
 
 Make = Callable[..., StageContext]
-SMALL = TokenizerConfig(vocab_size=400)
+SMALL = TokenizerConfig(vocab_size=360)
 
 
 def test_folder_is_complete_and_repeatable(
@@ -34,7 +34,7 @@ def test_folder_is_complete_and_repeatable(
     for name in names:
         assert (again.out / name).read_bytes() == (trained / name).read_bytes()
     assert facts.contract == load_tokenizer(trained).digest
-    assert facts.vocab_size == 400
+    assert facts.vocab_size == 360
 
 
 def test_report_measures_heldout_text(corpus: Corpus, trained: Path) -> None:
