@@ -53,6 +53,7 @@ def ablation(recipe: Recipe, *, seeds: int, held_out: str) -> Job:
         identity=sha256_text(canonical_json(resolved)),
         resources_of=lambda step: recipe.resources_of(step_of(step)),
         table=TABLE,
+        kind="ablation",
         until=",".join(
             f"scores.s{seed}.{arm}.{checkpoint}"
             for seed in range(seeds)

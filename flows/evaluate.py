@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from components import stages
@@ -40,7 +41,8 @@ def evaluation(
         model = given.pop(checkpoint)
         return step(f"scores.{checkpoint}", stages.EVALUATE, config, checkpoint=model, **given)
 
-    return _job(recipe, f"eval-{checkpoint}", pipeline, made, config)
+    job = _job(recipe, f"eval-{checkpoint}", pipeline, made, config)
+    return replace(job, kind="evaluation")
 
 
 def release(store: ArtifactStore, run: RunRecord, checkpoint: str) -> Job:
@@ -64,7 +66,8 @@ def release(store: ArtifactStore, run: RunRecord, checkpoint: str) -> Job:
         inputs = {"checkpoint": given[checkpoint], "tokenizer": given["tokenizer"]}
         return step("release", stages.EXPORT, config, **inputs, scores=scores)
 
-    return _job(recipe, f"export-{checkpoint}", pipeline, made, config)
+    job = _job(recipe, f"export-{checkpoint}", pipeline, made, config)
+    return replace(job, kind="release")
 
 
 def artifacts_of(store: ArtifactStore, run: RunRecord, steps: Iterable[str]) -> dict[str, Manifest]:

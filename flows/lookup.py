@@ -25,23 +25,29 @@ class Found:
         return self.run.steps[self.step] if self.run and self.step else None
 
 
-def find(store: ArtifactStore, name: str, run: str = "") -> Found:
+def find(store: ArtifactStore, name: str, *, made: bool = False) -> Found:
     """Find `STEP`, `RUN`, `RUN/STEP`, or the first digits of an artifact's key or digest.
 
-    A step without a run is looked up in `run`, or in the newest run that has it. Raises NotFound
-    with a suggestion where nothing fits.
+    A step without a run is looked up in the newest run of a pipeline that has it, and with `made`
+    has made it; `latest` with `made` is the newest that made all. Raises NotFound with a
+    suggestion where nothing fits.
     """
     if "/" in name:
         run, _, name = name.partition("/")
-    if run:
         return find_step(store, find_run(store, run), name) if name else Found(find_run(store, run))
-    if not name or name == "latest":
+    latest = not name or name == "latest"
+    if latest and not made:
         return Found(find_run(store))
     steps: dict[str, None] = {}
     for record in newest_first(store):
-        if name in record.steps:
-            return find_step(store, record, name)
+        if record.kind != "pipeline":
+            continue
+        step = record.steps.get("release" if latest else name)
+        if step is not None and (step.digest or not made):
+            return Found(record) if latest else find_step(store, record, name)
         steps.update(dict.fromkeys(record.steps))
+    if latest:
+        raise NotFound("no run has made a release yet: `strata run toy` makes one")
     try:
         return Found(find_run(store, name))
     except NotFound:

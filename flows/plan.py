@@ -233,16 +233,12 @@ def differences(before: Manifest, now: Ingredients, *, but_inputs: bool = False)
     ]
     code = code_digest(now.stage)
     if code.digest != before.code_digest:
-        modules = diff({"m": before.code_modules}, {"m": code.modules})
-        names = [_module(name.removeprefix("m."), *pair) for name, pair in modules.items()]
-        found.append(f"code: {_listed(names)}")
-    for name, (old, new) in diff({"s": before.revisions}, {"s": now.revisions}).items():
-        found.append(f"source: {name.removeprefix('s.')} {_short(old)} → {_short(new)}")
-    packages = diff({"p": before.packages}, {"p": package_versions(now.stage)})
-    found += [
-        f"package: {name.removeprefix('p.')} {_short(old)} → {_short(new)}"
-        for name, (old, new) in packages.items()
-    ]
+        modules = diff(before.code_modules, code.modules)
+        found.append(f"code: {_listed([_module(name, *pair) for name, pair in modules.items()])}")
+    for name, (old, new) in diff(before.revisions, now.revisions).items():
+        found.append(f"source: {name} {_short(old)} → {_short(new)}")
+    for name, (old, new) in diff(before.packages, package_versions(now.stage)).items():
+        found.append(f"package: {name} {_short(old)} → {_short(new)}")
     if but_inputs:
         return found
     old_inputs, new_inputs = _by_name(before.inputs), _by_name(now.inputs)

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore, open_store
@@ -60,6 +60,7 @@ class Job:
     resources_of: Callable[[str], Resources]
     table: str
     """`module:mapping` of the pipeline's stages by name."""
+    kind: Literal["pipeline", "evaluation", "release", "ablation"] = "pipeline"
     until: str = ""
     """Last step to make, or several separated by commas; empty means all."""
     new: bool = False
@@ -138,6 +139,7 @@ def _record_for(job: Job, store: ArtifactStore, plan: Plan) -> RunRecord:
     return RunRecord(
         id=new_id(job.name),
         recipe=job.name,
+        kind=job.kind,
         identity=job.identity,
         resolved=dict(job.resolved),
         until=job.until,

@@ -57,6 +57,7 @@ class RunRecord(BaseModel):
     format: int = RUN_FORMAT
     id: str
     recipe: str
+    kind: Literal["pipeline", "evaluation", "release", "ablation"] = "pipeline"
     identity: str
     """SHA-256 of the resolved recipe without its resources: an equal one is continued."""
     resolved: dict[str, Any]
@@ -77,8 +78,10 @@ class RunRecord(BaseModel):
 
 
 def new_id(recipe: str) -> str:
-    """Make a run id that sorts by time of creation."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{recipe}-{secrets.token_hex(2)}"
+    """Make a run id that sorts by time of creation, to the millisecond."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{stamp}{int(now * 1000) % 1000:03d}-{recipe}-{secrets.token_hex(2)}"
 
 
 def save_run(store: ArtifactStore, record: RunRecord) -> None:

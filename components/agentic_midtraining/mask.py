@@ -13,7 +13,7 @@ import torch
 
 from components.shards.loader import Shards
 from components.training.loop import BatchSource
-from components.training.loss import Batch
+from components.training.loss import Batch, document_batch
 from components.training.packing import EpochOrder, Packed
 from components.training.seeds import derived_seed
 
@@ -51,13 +51,13 @@ class MixedSequences:
         )
         return ids_S, np.ones(self.length, dtype=bool)
 
-    def batches(self, rows_a_step: int) -> BatchSource:
+    def batches(self, rows_a_step: int, *, bos: int) -> BatchSource:
         """Return the batches: step s takes positions [s rows, (s + 1) rows)."""
 
         def batch(step: int, rows: range) -> Batch:
             found = [self.at(step * rows_a_step + row) for row in rows]
             ids_BS = np.stack([ids for ids, _ in found])
             mask_BT = np.stack([mask for _, mask in found])
-            return Batch(torch.from_numpy(ids_BS), torch.from_numpy(mask_BT))
+            return document_batch(torch.from_numpy(ids_BS), torch.from_numpy(mask_BT), bos=bos)
 
         return batch

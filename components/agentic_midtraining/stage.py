@@ -60,7 +60,7 @@ def run(
         model=start.model,
         optimizer=Optimizer(start.model, optimizer_settings(config)),
         schedule=schedule_of(config, steps),
-        batch=sequences.batches(rows),
+        batch=sequences.batches(rows, bos=start.tokenizer.bos),
         rows=lambda _step: rows,
         steps=steps,
         gradient_clip=config.gradient_clip,

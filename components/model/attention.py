@@ -11,6 +11,8 @@ size L x N x D is ever built.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -19,6 +21,30 @@ from components.model.config import LATENT_NORM_EPS, ModelConfig
 from components.model.rotary import rotate
 
 Rotation = tuple[torch.Tensor, torch.Tensor]
+
+
+DENSE_MASK_TOKENS = 2048
+"""Longest sequence whose document mask is held as T x T numbers; longer ones go span by span."""
+
+Within = torch.Tensor | list[tuple[int, int]]
+"""What keeps attention inside documents: numbers [B, 1, T, T] to add to scores, or spans."""
+
+
+def within_documents(documents_BT: torch.Tensor, dtype: torch.dtype) -> Within:
+    """Return a mask (0 for earlier tokens of the same document, else -inf), or, for long sequences,
+    the (start, end) of every document in the flattened batch.
+
+    `documents_BT` numbers the document of each token; a document lies in one piece.
+    """
+    batch, time = documents_BT.shape
+    if time <= DENSE_MASK_TOKENS:
+        same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
+        mask_BTT = torch.full(same_BTT.shape, float("-inf"), dtype=dtype, device=same_BTT.device)
+        return mask_BTT.masked_fill_(same_BTT.tril(), 0.0)[:, None]
+    begins_BT = torch.ones_like(documents_BT, dtype=torch.bool)
+    begins_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+    starts: list[int] = begins_BT.flatten().nonzero().squeeze(1).tolist()
+    return list(pairwise([*starts, batch * time]))
 
 
 class LatentCache:
@@ -83,9 +109,16 @@ class LatentAttention(nn.Module):
         self.o_proj = nn.Linear(heads * config.v_dim, hidden, bias=False)
 
     def forward(
-        self, x_BTH: torch.Tensor, rotation: Rotation, cache: LatentCache | None = None
+        self,
+        x_BTH: torch.Tensor,
+        rotation: Rotation,
+        cache: LatentCache | None = None,
+        within: Within | None = None,
     ) -> torch.Tensor:
-        """Return [B, T, H]; `rotation` holds cosines and sines of the T new positions."""
+        """Return [B, T, H]; `rotation` holds cosines and sines of the T new positions.
+
+        `within` keeps attention inside documents.
+        """
         config = self.config
         batch, time, _ = x_BTH.shape
         cos_TR, sin_TR = rotation
@@ -105,10 +138,14 @@ class LatentAttention(nn.Module):
                 return self._absorbed(q_nope_BTND, q_rope_BTNR, entries_BLE)
             latent_BTC, k_rope_BTR = entries_BLE.split((config.kv_rank, config.rope_dim), dim=-1)
         q_BTNK = torch.cat((q_nope_BTND, q_rope_BTNR), dim=-1)
-        return self._expanded(q_BTNK, latent_BTC, k_rope_BTR)
+        return self._expanded(q_BTNK, latent_BTC, k_rope_BTR, within)
 
     def _expanded(
-        self, q_BTNK: torch.Tensor, latent_BLC: torch.Tensor, k_rope_BLR: torch.Tensor
+        self,
+        q_BTNK: torch.Tensor,
+        latent_BLC: torch.Tensor,
+        k_rope_BLR: torch.Tensor,
+        within: Within | None,
     ) -> torch.Tensor:
         config = self.config
         batch, time = q_BTNK.shape[:2]
@@ -117,19 +154,35 @@ class LatentAttention(nn.Module):
         k_nope_BLND, v_BLNV = kv_BLN.split((config.nope_dim, config.v_dim), dim=-1)
         shared_BLNR = k_rope_BLR[:, :, None].expand(-1, -1, config.heads, -1)
         k_BLNK = torch.cat((k_nope_BLND, shared_BLNR), dim=-1)
-        mask_TL = None
+        if isinstance(within, list):
+            q_1SNK, k_1SNK, v_1SNV = (x.flatten(0, 1)[None] for x in (q_BTNK, k_BLNK, v_BLNV))
+            pieces = [
+                self._attend(q_1SNK[:, a:z], k_1SNK[:, a:z], v_1SNV[:, a:z], None)
+                for a, z in within
+            ]
+            return self.o_proj(torch.cat(pieces, dim=1).view(batch, time, -1))
         if length > time:
-            ones = torch.ones(time, length, dtype=torch.bool, device=q_BTNK.device)
-            mask_TL = ones.tril(length - time)
+            ones_TL = torch.ones(time, length, dtype=torch.bool, device=q_BTNK.device)
+            within = ones_TL.tril(length - time)
+        return self.o_proj(self._attend(q_BTNK, k_BLNK, v_BLNV, within))
+
+    def _attend(
+        self,
+        q_BTNK: torch.Tensor,
+        k_BLNK: torch.Tensor,
+        v_BLNV: torch.Tensor,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return [B, T, N * V]; causal without a mask."""
         out_BNTV = F.scaled_dot_product_attention(
             q_BTNK.transpose(1, 2),
             k_BLNK.transpose(1, 2),
             v_BLNV.transpose(1, 2),
-            attn_mask=mask_TL,
-            is_causal=mask_TL is None,
+            attn_mask=mask,
+            is_causal=mask is None,
             scale=self.scale,
         )
-        return self.o_proj(out_BNTV.transpose(1, 2).reshape(batch, time, -1))
+        return out_BNTV.transpose(1, 2).flatten(2)
 
     def _absorbed(
         self, q_nope_B1ND: torch.Tensor, q_rope_B1NR: torch.Tensor, entries_BLE: torch.Tensor

@@ -11,7 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from components.model.attention import LatentAttention, LatentCache, Rotation
+from components.model.attention import (
+    LatentAttention,
+    LatentCache,
+    Rotation,
+    Within,
+    within_documents,
+)
 from components.model.config import ModelConfig
 from components.model.rotary import RotaryTable
 
@@ -40,9 +46,14 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config)
 
     def forward(
-        self, x_BTH: torch.Tensor, rotation: Rotation, cache: LatentCache | None
+        self,
+        x_BTH: torch.Tensor,
+        rotation: Rotation,
+        cache: LatentCache | None,
+        within: Within | None,
     ) -> torch.Tensor:
-        x_BTH = x_BTH + self.self_attn(self.input_layernorm(x_BTH), rotation, cache)
+        normed_BTH = self.input_layernorm(x_BTH)
+        x_BTH = x_BTH + self.self_attn(normed_BTH, rotation, cache, within)
         return x_BTH + self.mlp(self.post_attention_layernorm(x_BTH))
 
 
@@ -68,14 +79,24 @@ class YoutuModel(nn.Module):
         )
         self.rotary = RotaryTable(config.rope_dim, config.rope_base)
 
-    def hidden(self, tokens_BT: torch.Tensor, cache: LatentCache | None = None) -> torch.Tensor:
-        """Return the last normed hidden state [B, T, H]; a cache is read and advanced."""
+    def hidden(
+        self,
+        tokens_BT: torch.Tensor,
+        cache: LatentCache | None = None,
+        documents_BT: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the last normed hidden state [B, T, H]; a cache is read and advanced.
+
+        With `documents_BT`, the number of each token's document, attention stays inside documents.
+        """
+        assert cache is None or documents_BT is None, "a cache holds one document a row"
         x_BTH = self.model.embed_tokens(tokens_BT)
         time = tokens_BT.shape[1]
         start = cache.length if cache is not None else 0
         rotation = self.rotary.at(start, time, device=x_BTH.device, dtype=x_BTH.dtype)
+        within = None if documents_BT is None else within_documents(documents_BT, x_BTH.dtype)
         for block in self.model.layers:
-            x_BTH = block(x_BTH, rotation, cache)
+            x_BTH = block(x_BTH, rotation, cache, within)
         if cache is not None:
             cache.advance(time)
         return self.model.norm(x_BTH)

@@ -26,7 +26,7 @@ from components.training.lineage import (
     start_from,
 )
 from components.training.loop import BatchSource, Training, prepare, train
-from components.training.loss import Batch
+from components.training.loss import Batch, document_batch
 from components.training.optimizer import Optimizer
 
 
@@ -48,7 +48,7 @@ def run(config: PretrainConfig, inputs: PretrainInputs, context: StageContext) -
         model=start.model,
         optimizer=Optimizer(start.model, optimizer_settings(config)),
         schedule=schedule_of(config, plan.steps),
-        batch=text_batches(shards, plan, config.mixture),
+        batch=text_batches(shards, plan, config.mixture, bos=start.tokenizer.bos),
         rows=lambda step: plan.at(step).rows,
         steps=plan.steps,
         gradient_clip=config.gradient_clip,
@@ -61,7 +61,9 @@ def run(config: PretrainConfig, inputs: PretrainInputs, context: StageContext) -
     return PretrainFacts(**shared_facts(start, trained, seed), bits_per_byte=scores)
 
 
-def text_batches(shards: Shards, plan: Course, mixture: dict[str, float]) -> BatchSource:
+def text_batches(
+    shards: Shards, plan: Course, mixture: dict[str, float], *, bos: int
+) -> BatchSource:
     """Return the batches of a phase: sequence p of a segment is a pure function of (seed, p)."""
 
     def batch(step: int, rows: range) -> Batch:
@@ -71,7 +73,7 @@ def text_batches(shards: Shards, plan: Course, mixture: dict[str, float]) -> Bat
             shards.sequence(first + row, seed=segment.seed, length=segment.length, mixture=mixture)
             for row in rows
         ]
-        return Batch(torch.from_numpy(np.stack(sequences)))
+        return document_batch(torch.from_numpy(np.stack(sequences)), bos=bos)
 
     return batch
 

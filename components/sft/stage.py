@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
 from components.contract import BadInput, StageContext
@@ -21,7 +20,7 @@ from components.training.lineage import (
     start_from,
 )
 from components.training.loop import BatchSource, Training, prepare, train
-from components.training.loss import Batch
+from components.training.loss import Batch, document_batch
 from components.training.optimizer import Optimizer
 from components.training.packing import EpochOrder, Packed, pack
 from components.training.seeds import derived_seed
@@ -39,7 +38,9 @@ def run(config: SftConfig, inputs: SftInputs, context: StageContext) -> SftFacts
         model=start.model,
         optimizer=Optimizer(start.model, optimizer_settings(config)),
         schedule=schedule_of(config, steps),
-        batch=conversation_batches(packed, rows, derived_seed(seed, "conversations")),
+        batch=conversation_batches(
+            packed, rows, bos=start.tokenizer.bos, seed=derived_seed(seed, "conversations")
+        ),
         rows=lambda _step: rows,
         steps=steps,
         gradient_clip=config.gradient_clip,
@@ -54,14 +55,14 @@ def run(config: SftConfig, inputs: SftInputs, context: StageContext) -> SftFacts
     )
 
 
-def conversation_batches(packed: Packed, rows_a_step: int, seed: int) -> BatchSource:
+def conversation_batches(packed: Packed, rows_a_step: int, *, bos: int, seed: int) -> BatchSource:
     """Return the batches: step s takes positions [s rows, (s + 1) rows) of reshuffled passes."""
     order = EpochOrder(len(packed.ids_PS), seed)
 
     def batch(step: int, rows: range) -> Batch:
         chosen = [order.at(step * rows_a_step + row) for row in rows]
         ids_BS, mask_BT = packed.ids_PS[chosen], packed.mask_PT[chosen]
-        return Batch(torch.from_numpy(np.ascontiguousarray(ids_BS)), torch.from_numpy(mask_BT))
+        return document_batch(torch.from_numpy(ids_BS), torch.from_numpy(mask_BT), bos=bos)
 
     return batch
 

@@ -15,7 +15,7 @@ from components.contract import StageContext
 from components.model.transformer import YoutuModel
 from components.shards.loader import Shards
 from components.training.loop import AfterStep, StepReport
-from components.training.loss import Batch, next_token_loss
+from components.training.loss import document_batch, next_token_loss
 
 TOKENS_A_FORWARD = 4_096
 
@@ -40,7 +40,7 @@ def bits_per_byte(
         windows.append(tokens[None, whole * length :])
     for window in windows:
         ids_BS = torch.from_numpy(window.astype(np.int64)).to(device)
-        loss, _ = next_token_loss(model, Batch(ids_BS, ids_BS[:, 1:] != bos))
+        loss, _ = next_token_loss(model, document_batch(ids_BS, ids_BS[:, 1:] != bos, bos=bos))
         nats += float(loss)
     return nats / math.log(2) / n_bytes
 

@@ -7,6 +7,7 @@ V = 2,048 it saves two passes over 16 MB a step, and at V = 128,256 it is what f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -70,10 +71,12 @@ class Batch:
     """Hold whole sequences: `ids_BS` of S = T + 1 tokens, of which T are predicted.
 
     `mask_BT` is true where the predicted token carries loss; None means everywhere.
+    `documents_BT` numbers the document of each token that is fed; None lets attention cross.
     """
 
     ids_BS: torch.Tensor
     mask_BT: torch.Tensor | None = None
+    documents_BT: torch.Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -82,13 +85,24 @@ class Batch:
 
     def rows(self, start: int, end: int) -> Batch:
         """Return some of the sequences."""
-        mask_BT = self.mask_BT[start:end] if self.mask_BT is not None else None
-        return Batch(self.ids_BS[start:end], mask_BT)
+        return self._each(lambda tensor: tensor[start:end])
 
     def to(self, device: torch.device) -> Batch:
         """Move to a device."""
-        mask_BT = self.mask_BT.to(device) if self.mask_BT is not None else None
-        return Batch(self.ids_BS.to(device), mask_BT)
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        optional = (self.mask_BT, self.documents_BT)
+        return Batch(change(self.ids_BS), *(None if t is None else change(t) for t in optional))
+
+
+def document_batch(ids_BS: torch.Tensor, mask_BT: torch.Tensor | None = None, *, bos: int) -> Batch:
+    """Return a batch whose attention stays inside documents, each of which begins with `bos`.
+
+    Measured on packed trajectories (0.66M weights, 2,048 tokens a step): when attention may cross,
+    no key is copied right after 320 steps; inside documents 90 % of the calls are right after 400.
+    """
+    return Batch(ids_BS, mask_BT, (ids_BS[:, :-1] == bos).cumsum(1))
 
 
 def next_token_loss(model: YoutuModel, batch: Batch) -> tuple[torch.Tensor, int]:
@@ -96,7 +110,8 @@ def next_token_loss(model: YoutuModel, batch: Batch) -> tuple[torch.Tensor, int]
 
     Logits are computed where loss falls and nowhere else.
     """
-    hidden_NH = model.hidden(batch.ids_BS[:, :-1]).flatten(0, 1)
+    fed_BT = batch.ids_BS[:, :-1]
+    hidden_NH = model.hidden(fed_BT, documents_BT=batch.documents_BT).flatten(0, 1)
     target_N = batch.ids_BS[:, 1:].flatten()
     if batch.mask_BT is not None:
         where_N = batch.mask_BT.flatten().nonzero().squeeze(1)

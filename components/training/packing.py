@@ -1,9 +1,7 @@
 """Whole conversations packed into sequences of one length, and the order they are seen in.
 
 No conversation is cut: best fit, in a shuffled order so that a sequence mixes families. The rest of
-a sequence is padding without loss. Attention crosses from one conversation into the next: each
-begins with its own `<|begin_of_text|>`, after which the model learns to ignore what stood before,
-as it does between the documents of text.
+a sequence is padding without loss.
 
 Shapes: P packed sequences, S tokens of one, T = S - 1 predictions.
 """

@@ -37,6 +37,6 @@ def evaluate(
     """
     here = settings()
     store = open_store(here)
-    run, step = of_step(find(store, checkpoint), checkpoint)
+    run, step = of_step(find(store, checkpoint, made=True), checkpoint)
     job = evaluation(store, run, step, [read_assignment(text) for text in set or []])
     return carry_out_and_report(job, here, RunOptions(new=new, json=json))

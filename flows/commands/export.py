@@ -39,7 +39,7 @@ def export(
     """
     here = settings()
     store = open_store(here)
-    manifest = released(store, here, find(store, name))
+    manifest = released(store, here, find(store, name, made=True))
     target = (to or Path(str(manifest.facts.get("name", "model")))).absolute()
     if target.exists() and any(target.iterdir()):
         raise BadInput(f"{target} exists and is not empty: choose another directory with --to")
@@ -96,20 +96,21 @@ def serve(
     port
         Port to listen on.
     """
-    folder, tokenizer = Path(model), None
+    folder, tokenizer, name = Path(model), None, Path(model).resolve().name
     if not (folder / "config.json").exists():
         here = settings()
         folder, tokenizer = _folders(open_store(here), model)
+        name = "strata" if model == "latest" else model
     say(f"serving {folder} at http://{host}:{port}/v1; Ctrl-C stops it")
     load_function("components.serving.server:serve")(
-        folder, tokenizer=tokenizer, host=host, port=port
+        folder, tokenizer=tokenizer, host=host, port=port, name=name
     )
     return 0
 
 
 def _folders(store: ArtifactStore, name: str) -> tuple[Path, Path | None]:
     """Return the model's folder, and the tokenizer's where the model does not carry it."""
-    found = find(store, name)
+    found = find(store, name, made=True)
     if found.manifest is not None and found.manifest.stage == "export":
         return store.files(found.manifest), None
     if found.run is None:

@@ -33,9 +33,9 @@ def test_sequences_are_a_pure_function_of_the_position(tmp_path: Path) -> None:
         mixture = {"general": 0.5, "code": 0.5}
         return MixedSequences(packed, shards, share=0.5, mixture=mixture, seed=seed)
 
-    forward = opened(1).batches(4)
+    forward = opened(1).batches(4, bos=tokenizer.bos)
     whole = [forward(step, range(4)) for step in range(6)]
-    other = opened(1).batches(4)
+    other = opened(1).batches(4, bos=tokenizer.bos)
     for step in reversed(range(6)):
         for row in (3, 1):
             piece = other(step, range(row, row + 1))
@@ -43,7 +43,7 @@ def test_sequences_are_a_pure_function_of_the_position(tmp_path: Path) -> None:
             assert piece.mask_BT is not None
             assert whole[step].mask_BT is not None
             assert (piece.mask_BT[0] == whole[step].mask_BT[row]).all()
-    different = opened(2).batches(4)(0, range(4))
+    different = opened(2).batches(4, bos=tokenizer.bos)(0, range(4))
     assert (different.ids_BS != whole[0].ids_BS).any()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from components.model import attention
 from components.model.attention import LatentCache
 from components.model.config import ModelConfig
 from components.model.generate import next_hidden
@@ -105,3 +106,28 @@ def test_fresh_weights_have_the_authors_spread() -> None:
             continue
         wanted = (2 / (5 * 256)) ** 0.5 * (2 if "embed" in name else 1)
         assert parameter.std().item() == pytest.approx(wanted, rel=0.05)
+
+
+@pytest.mark.parametrize("dense", [4096, 8], ids=["mask", "spans"])
+def test_attention_stays_inside_documents(
+    model: YoutuModel, tokens_BT: torch.Tensor, dense: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "DENSE_MASK_TOKENS", dense)
+    documents_BT = torch.tensor([[0] * 15 + [1] * 25, [0] * 40, [3] * 1 + [4] * 9 + [5] * 30])
+    packed_BTH = model.hidden(tokens_BT, documents_BT=documents_BT)
+    for row, start, end in (
+        (0, 0, 15),
+        (0, 15, 40),
+        (1, 0, 40),
+        (2, 0, 1),
+        (2, 1, 10),
+        (2, 10, 40),
+    ):
+        # Positions are relative, so a document means the same wherever it stands.
+        alone_BTH = model.hidden(tokens_BT[row : row + 1, start:end])
+        torch.testing.assert_close(
+            packed_BTH[row : row + 1, start:end], alone_BTH, rtol=1e-3, atol=1e-4
+        )
+    gradients = torch.autograd.grad(packed_BTH[0, 15:].sum(), model.model.embed_tokens.weight)
+    seen = set(gradients[0].abs().sum(1).nonzero().flatten().tolist())
+    assert seen == set(tokens_BT[0, 15:].tolist())

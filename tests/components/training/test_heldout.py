@@ -43,7 +43,9 @@ def test_windows_predict_every_token_once(tmp_path: Path) -> None:
     nats = 0.0
     for start in range(0, 103, 10):
         window = torch.from_numpy(tokens[start : start + 11])[None]
-        logprob = model(window[:, :-1]).log_softmax(-1)[0]
+        documents = (window[:, :-1] == 50).cumsum(1)
+        hidden = model.hidden(window[:, :-1], documents_BT=documents)
+        logprob = model.head(hidden).log_softmax(-1)[0]
         for at, target in enumerate(window[0, 1:].tolist()):
             nats -= 0.0 if target == 50 else float(logprob[at, target])
     assert value == pytest.approx(nats / math.log(2) / 77, rel=1e-5)
