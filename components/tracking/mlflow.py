@@ -41,6 +41,10 @@ from components.tracking.curve import Curve
 from components.tracking.snapshot import RunSnapshot, StepSnapshot
 
 EXPERIMENT = "strata"
+KIND = "mlflow.experimentKind", "custom_model_development"
+"""Tag that lists the experiment under model training."""
+MODE = "workflowType=machine_learning"
+"""Part of a page's address; without it MLflow opens its pages for traces of language models."""
 BATCH = 1000
 """Metrics in one request, MLflow's limit."""
 PARAMS = 100
@@ -118,7 +122,7 @@ class Shipper:
         self.links = {"mlflow_run": cursor.parent}
         if self.uri.startswith("http"):
             base = f"{self.uri.rstrip('/')}/#/experiments/{experiment.experiment_id}"
-            self.links["mlflow"] = f"{base}/runs/{cursor.parent}"
+            self.links["mlflow"] = f"{base}/runs/{cursor.parent}?{MODE}"
         for position, step in enumerate(run.steps):
             if step.key is not None and step.state not in {"pending", "skipped"}:
                 self._ship_step(run, step, position, cursor)
@@ -137,6 +141,8 @@ class Shipper:
                 client.create_experiment(EXPERIMENT, artifact_location=place)
                 experiment = client.get_experiment_by_name(EXPERIMENT)
             assert experiment is not None
+            if KIND[0] not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, *KIND)
             self._connection = client, experiment
         return self._connection
 
@@ -171,6 +177,7 @@ class Shipper:
             "strata.run_id": run.id,
             "strata.recipe": run.recipe,
             "strata.code_commit": run.commit,
+            **_source(run),
         }
         created = client.create_run(
             experiment.experiment_id, int(run.created * 1000), tags=tags, run_name=run.id
@@ -260,6 +267,7 @@ class Shipper:
             ended = int(run.ended * 1000) if run.ended else None
             client.set_terminated(cursor.parent, _MLFLOW_STATE[run.state], ended)
         tags = {f"strata.link.{name}": link for name, link in run.links.items()}
+        tags["mlflow.note.content"] = note(run)
         client.log_batch(cursor.parent, tags=[RunTag(key, value) for key, value in tags.items()])
         cursor.state = run.state
 
@@ -270,6 +278,16 @@ class Shipper:
         ):  # a write waits for the disk, and most calls send nothing
             self._cursors.write(f"{run_id}.json", data)
             self._saved = {run_id: data}
+
+
+def note(run: RunSnapshot) -> str:
+    """Return what MLflow shows as a run's description: where else it can be looked at."""
+    pages = [
+        f"[{title}]({run.links[name]})"
+        for name, title in (("dashboard", "Dashboard"), ("prefect", "Prefect"))
+        if run.links.get(name, "").startswith("http")
+    ]
+    return " · ".join([f"Pipeline run of the recipe `{run.recipe}`, one child run a step", *pages])
 
 
 def metric_name(name: str) -> str:
@@ -319,4 +337,11 @@ def _step_tags(run: RunSnapshot, step: StepSnapshot) -> dict[str, str]:
         "strata.stage": step.stage,
         "strata.key": step.key or "",
         "strata.code_commit": run.commit,
+        **_source(run),
     }
+
+
+def _source(run: RunSnapshot) -> dict[str, str]:
+    """Return the tags that fill MLflow's columns for the source of a run."""
+    tags = {"mlflow.source.name": f"strata run {run.recipe}", "mlflow.source.type": "LOCAL"}
+    return tags | ({"mlflow.source.git.commit": run.commit} if run.commit else {})

@@ -161,7 +161,7 @@ class Shown:
 
 def test_a_run_becomes_a_parent_with_a_child_for_each_step(world, uri, tmp_path):
     sender = shipper(world, uri, tmp_path)
-    assert sender.ship(world.run()), sender.error
+    assert sender.ship(world.run(links={"dashboard": "http://d/run"})), sender.error
     shown = Shown(uri)
     (parent,) = shown.parents
     assert set(shown.steps) == {"corpus", "agent", "scores.agent", "release"}
@@ -169,6 +169,10 @@ def test_a_run_becomes_a_parent_with_a_child_for_each_step(world, uri, tmp_path)
     assert (parent.info.status, parent.info.start_time, parent.info.end_time) == (
         *("FINISHED", 100_000, 200_000),
     )
+    assert "[Dashboard](http://d/run)" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.tags["mlflow.source.name"] == "strata run ci"
+    kind = shown.client.get_experiment(shown.experiment).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
     assert parent.data.params == {"agent.learning_rate": "0.0001", "agent.mixture.code": "0.5"}
     agent = shown.steps["agent"]
     assert agent.data.tags["mlflow.parentRunId"] == parent.info.run_id
