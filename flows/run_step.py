@@ -16,7 +16,7 @@ from flows.produce import ArtifactRef
 
 
 @task(
-    name="step",
+    name="step",  # replaced by the step's when submitted: a task that waits shows it
     task_run_name="{name}",
     retries=0,
     cache_policy=NO_CACHE,

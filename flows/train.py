@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from prefect import flow
 from prefect.events.worker import EventsWorker
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -21,6 +21,7 @@ from components.settings import settings
 from flows.context import Run
 from flows.display import watch
 from flows.engine import pages, to_mlflow
+from flows.prefect_view import follow
 from flows.produce import produce
 from flows.run import Pipeline, carry_out, make_plan, stop_on_signal
 from flows.run_step import run_step
@@ -42,7 +43,7 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=MOST_WAITING)
 )
 def train(
     recipe: RecipeName = "toy",
-    overrides: list[str] | None = None,
+    overrides: tuple[str, ...] = (),
     until: str = "",
     new: bool = False,
 ) -> str:
@@ -58,7 +59,7 @@ def train(
     from flows.recipe import resolve
 
     here = settings()
-    chosen = resolve(recipe, assignments=overrides or (), settings=here)
+    chosen = resolve(recipe, assignments=overrides, settings=here)
     job = job_of(chosen, until=until, new=new)
     plan = make_plan(job, open_store(here))
     outcome = carry_out(job, here, plan, engine=submit_steps, watcher=watch, shipper=to_mlflow)
@@ -126,13 +127,13 @@ def submit_steps(run: Run, pipeline: Pipeline) -> None:
         if name not in run.wanted:
             return None
         make = partial(produce, run, name, stage, config)
-        future = run_step.submit(name, inputs, make)
+        future = run_step.with_options(name=name).submit(name, inputs, make)
         futures.append(future)
         return future
 
     with stop_on_signal(run):  # Prefect has put its own handlers in place by now
         pipeline(step)
-        wait(futures)
+        follow(run, futures, flow_run_id)
     if run.failures:
         raise run.failures[0]
     lost = [future for future in futures if not future.state.is_completed()]
