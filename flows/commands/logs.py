@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -12,7 +11,8 @@ from components.artifacts.store import ArtifactStore, Attempt, open_store
 from components.contract import NotFound
 from components.settings import settings
 from components.tracking.journal import read_journal
-from flows.commands.output import emit, when
+from components.tracking.log_lines import log_lines
+from flows.commands.output import emit
 from flows.lookup import find
 from flows.runs import RunRecord, StepRecord, load_run
 
@@ -26,7 +26,7 @@ def logs(
     attempt: int = 0,
     json: bool = False,
 ) -> None:
-    """Print what a step printed, and its journal's events.
+    """Print what a step printed, and its journal: metrics, progress and events.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def logs(
         for record in read_journal(chosen.journal):
             emit(record, compact=True)
         return
-    for line in _journal_lines(chosen):
+    for line in log_lines(read_journal(chosen.journal)):
         print(line)
     offset = _print_from(chosen, 0)
     while follow and _goes_on(store, found.run, key):
@@ -84,19 +84,6 @@ def _attempt(store: ArtifactStore, stage: str, key: str, number: int) -> Attempt
         which = f"attempt {number}" if number else "attempt"
         raise NotFound(f"there is no {which} yet; `strata status` shows what runs")
     return fitting[-1]
-
-
-def _journal_lines(attempt: Attempt) -> Iterator[str]:
-    for record in read_journal(attempt.journal):
-        if record["kind"] == "event":
-            details = {k: v for k, v in record.items() if k not in {"time", "kind", "name"}}
-            yield f"{when(record['time'])} {record['name']} {_details(details)}".rstrip()
-        elif record["kind"] == "log":
-            yield f"{when(record['time'])} {record['message']}"
-
-
-def _details(details: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in details.items())
 
 
 def _print_from(attempt: Attempt, offset: int) -> int:
