@@ -68,7 +68,9 @@ class Register:
             self.run.steps[name] = step
             self.run.seconds = self._earlier + time.time() - self._opened
             save_run(self._store, self.run)
+            run_id, seconds = self.run.id, self.run.seconds
         self._record_step(name, step)
+        self._write(lambda catalog: record.record_run(catalog, run_id, seconds=seconds))
         return step
 
     def attempt(self, key: str, number: int, **changes: Any) -> None:
@@ -108,8 +110,12 @@ class Register:
             self.run.ended, self.run.pid = time.time(), None
             self.run.seconds = self._earlier + time.time() - self._opened
             save_run(self._store, self.run)
-        run_id = self.run.id
-        self._write(lambda catalog: record.finish_run(catalog, run_id, state, cause=cause))
+        run = self.run
+        self._write(
+            lambda catalog: record.finish_run(
+                catalog, run.id, state, cause=cause, seconds=run.seconds
+            )
+        )
 
     def close(self) -> None:
         """Give the catalog's connections back."""

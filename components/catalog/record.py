@@ -84,11 +84,16 @@ def record_run(catalog: Catalog, run_id: str, /, **changes: Unpack[NewRun]) -> N
         _upsert(connection, tables.pipeline_runs, {"id": run_id}, changes, defaults)
 
 
-def finish_run(catalog: Catalog, run_id: str, state: RunState, *, cause: str | None = None) -> None:
-    """Close a run: its end is now, and `seconds` is the time since it was created.
-
-    A run that was continued after an interruption counts the pause too; the seconds of each step
-    are in the manifests.
+def finish_run(
+    catalog: Catalog,
+    run_id: str,
+    state: RunState,
+    *,
+    cause: str | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Close a run: its end is now, and `seconds` is the time that was worked on it, without
+    `seconds` all the time since it was created.
     """
     runs = tables.pipeline_runs
     now = time.time()
@@ -96,7 +101,13 @@ def finish_run(catalog: Catalog, run_id: str, state: RunState, *, cause: str | N
         connection.execute(
             sa.update(runs)
             .where(runs.c.id == run_id)
-            .values(state=state, ended=now, seconds=now - runs.c.created, cause=cause, pid=None)
+            .values(
+                state=state,
+                ended=now,
+                seconds=now - runs.c.created if seconds is None else seconds,
+                cause=cause,
+                pid=None,
+            )
         )
 
 

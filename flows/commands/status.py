@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from components.artifacts.store import ArtifactStore, open_store
+from components.catalog.liveness import present_state
 from components.contract import BadInput
 from components.settings import settings
 from flows.commands.output import emit, table, when
@@ -54,21 +55,7 @@ def status(run: str = "latest", *, json: bool = False) -> None:
 
 def state_of(record: RunRecord) -> str:
     """Return a run's state; one whose process died without a word is `interrupted`."""
-    if record.state != "running" or record.host != socket.gethostname():
-        return record.state
-    return "running" if _alive(record.pid) else "interrupted"
-
-
-def _alive(pid: int | None) -> bool:
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return present_state(record.state, record.host, record.pid)
 
 
 def _step(store: ArtifactStore, name: str, step: StepRecord) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""How a run is at this moment: whether its process lives, and how long it has worked.
+
+A process that dies without a word cannot write that down, so a row that says `running` is believed
+only while its process lives. Another host's processes cannot be seen from here; its word is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+
+from components.catalog.queries import Step
+
+INTERRUPTED = "interrupted"
+"""State of a run, step or attempt whose process is gone; the same command continues it."""
+
+
+def present_state(state: str, host: str | None, pid: int | None) -> str:
+    """Return the state of a run or an attempt, or `interrupted` where its process died."""
+    if state != "running" or host != socket.gethostname():
+        return state
+    return state if pid is not None and _alive(pid) else INTERRUPTED
+
+
+def worked_seconds(
+    state: str, seconds: float | None, created: float, steps: Iterable[Step], now: float
+) -> float | None:
+    """Return how long orchestrators have worked on a run; pauses between them do not count.
+
+    `seconds` is what was written down when a step of the run changed last.
+    """
+    if state != "running":
+        return seconds
+    moments = [t for s in steps if s.state != "cached" for t in (s.started, s.ended) if t]
+    return (seconds or 0.0) + max(0.0, now - max(moments, default=created))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
