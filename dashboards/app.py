@@ -44,7 +44,8 @@ def guarded(render: Callable[[], None]) -> Callable[[], None]:
 
 def main() -> None:
     """Show the page that the address names."""
-    st.set_page_config(page_title="Strata", page_icon=":material/layers:", layout="wide")
+    icon = str(Path(__file__).with_name("icon.svg"))  # a named icon would come from another host
+    st.set_page_config(page_title="Strata", page_icon=icon, layout="wide")
     st.logo(Path(__file__).with_name("logo.svg"), size="large")
     st.html(markup.stylesheet())
     pages = [

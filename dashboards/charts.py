@@ -12,8 +12,9 @@ import altair as alt
 
 from components.catalog.queries import Step
 from dashboards import theme
+from dashboards.checkpoint_scores import CheckpointScores
 from dashboards.journals import Curve, smooth
-from dashboards.queries import CheckpointScores, Progress
+from dashboards.queries import Progress
 
 _ROW = 25
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from components.catalog.queries import Step
+from components.catalog.liveness import worked_seconds
+from components.catalog.queries import AttemptRow, Step
 from dashboards import markup, theme
-from dashboards.queries import CheckpointScores, Progress, RunDetail, Score
+from dashboards.checkpoint_scores import CheckpointScores, Score
+from dashboards.queries import Progress, RunDetail
 
 
 def success(scores: Sequence[CheckpointScores], mode: str = "greedy") -> dict[str, float]:
     """Return success by checkpoint, between 0 and 1."""
     name = f"success/{mode}"
     return {s.checkpoint: s.values[name].value for s in scores if name in s.values}
+
+
+def step_seconds(step: Step | AttemptRow, now: float) -> float | None:
+    """Return how long a step or an attempt took, so far if it runs; None where it did not work."""
+    if step.started is None or step.state in {"cached", "pending", "skipped"}:
+        return None
+    ended = now if step.state == "running" else step.ended
+    return ended - step.started if ended is not None else None
 
 
 def first_start(detail: RunDetail) -> float:
@@ -29,7 +40,7 @@ def cards(
 ) -> list[tuple[str, str, str]]:
     """Return label, value and note (HTML) of what a reader wants to know first."""
     run = detail.run
-    seconds = now - run.created if detail.live else run.seconds
+    seconds = worked_seconds(run.state, run.seconds, run.created, detail.steps, now)
     finished = sum(1 for s in detail.steps if s.state in {"done", "cached"})
     executed = sum(1 for s in detail.steps if s.state == "done")
     count = f"{executed} executed, {finished - executed} cached"
@@ -90,3 +101,20 @@ def interval(score: Score, *, share: bool = True) -> str:
     if share:
         return f"{100 * score.low:.1f}–{100 * score.high:.1f} %"
     return f"{score.low:.3f}–{score.high:.3f}"
+
+
+def corpus_cards(
+    counts: Mapping[tuple[str, str], int], report: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """Return how much text a corpus holds, by domain; `counts` is by split and domain."""
+    sizes = report.get("bytes", {})
+    domains = list(dict.fromkeys(domain for _, domain in counts))
+    bytes_of = {d: sum(of_split.get(d, 0) for of_split in sizes.values()) for d in domains}
+    whole = theme.size(sum(bytes_of.values()))
+    cards = [("All documents", theme.number(sum(counts.values())), whole if sizes else "")]
+    for domain in domains:
+        count = theme.number(sum(n for (_, d), n in counts.items() if d == domain))
+        held_out = f"{counts['heldout', domain]:,} held out"
+        size = f"{theme.size(bytes_of[domain])} · " if sizes else ""
+        cards.append((domain, count, size + held_out))
+    return cards

@@ -7,13 +7,14 @@ points than pixels.
 from __future__ import annotations
 
 import os
-import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts.store import ArtifactStore
 from components.tracking.journal import MetricPoint, metric_points, read_journal
+from components.tracking.log_lines import log_lines
 
 MOST_POINTS = 2000
 _TAIL_BYTES = 256_000
@@ -64,10 +65,13 @@ def downsample(
     return (*kept, points[-1])
 
 
-def smooth(
-    points: Sequence[tuple[int, float]], weight: float = 0.85
-) -> tuple[tuple[int, float], ...]:
-    """Average a curve exponentially, corrected for its start (Kingma and Ba 2015, section 3)."""
+def smooth(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """Average a curve exponentially, corrected for its start (Kingma and Ba 2015, section 3).
+
+    The average reaches over a twelfth of the curve (ours), 50 points at most: more lags visibly
+    behind a short curve, and less leaves a long one as rough as it was.
+    """
+    weight = 1 - 1 / min(50.0, max(1.0, len(points) / 12))
     total, scale = 0.0, 0.0
     smoothed: list[tuple[int, float]] = []
     for step, value in points:
@@ -89,20 +93,8 @@ def newest_change(store: ArtifactStore, stage: str, key: str) -> tuple[int, int]
 
 
 def journal_lines(directory: Path, most: int = 400) -> list[str]:
-    """Write the newest log lines and events of one attempt's journal for a reader."""
-    lines: list[str] = []
-    for record in read_journal(directory):
-        kind = record.get("kind")
-        if kind not in {"log", "event"}:
-            continue
-        moment = time.strftime("%H:%M:%S", time.localtime(record["time"]))
-        if kind == "log":
-            lines.append(f"{moment}  {record['message']}")
-            continue
-        details = {k: v for k, v in record.items() if k not in {"time", "kind", "name"}}
-        text = "  ".join(f"{name}={value}" for name, value in details.items())
-        lines.append(f"{moment}  [{record['name']}] {text}".rstrip())
-    return lines[-most:]
+    """Write the newest records of one attempt's journal for a reader."""
+    return list(deque(log_lines(read_journal(directory)), maxlen=most))
 
 
 def tail(path: Path, most: int = 400) -> list[str]:

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import urlencode
 
+from components.catalog.liveness import worked_seconds
 from components.catalog.queries import Step
 from dashboards import theme
 from dashboards.queries import RunSummary
@@ -88,7 +89,7 @@ def runs_table(runs: Sequence[RunSummary], now: float) -> str:
     rows: list[str] = []
     for run in runs:
         target = href("run", run=run.id)
-        seconds = now - run.created if run.state == "running" else run.seconds
+        seconds = worked_seconds(run.state, run.seconds, run.created, run.steps, now)
         success = theme.percent(run.success) if run.success is not None else "–"
         cells = (
             f'<span class="s-name">{escape(run.recipe)}</span><br><small class="s-mono">'

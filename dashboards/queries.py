@@ -6,27 +6,21 @@ configurations, so that it opens as fast with a thousand runs as with ten.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from statistics import fmean, stdev
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from components.artifacts.store import ArtifactStore
 from components.catalog import queries, tables
+from components.catalog.liveness import INTERRUPTED, present_state
 from components.catalog.queries import ArtifactRow, AttemptRow, Lineage, Run, Step
 from components.catalog.session import Catalog
 
 FINAL = "success/greedy"
 """Score that stands for a run in the list."""
-
-GAINS = ("success/greedy", "success/sampled")
-"""Scores whose gain from checkpoint to checkpoint is shown."""
 
 DIAGRAM = {
     "tokenizer": ("corpus",),
@@ -86,24 +80,10 @@ class RunDetail:
         """Whether anything may still change."""
         return self.run.state == "running"
 
-
-@dataclass(frozen=True)
-class Score:
-    """Hold one score with its interval of 95 %."""
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class CheckpointScores:
-    """Hold the scores of one checkpoint, by name."""
-
-    checkpoint: str
-    key: str
-    values: dict[str, Score]
+    @property
+    def settled(self) -> bool:
+        """Whether nothing will change: any other run may be continued while its page is open."""
+        return self.run.state == "done"
 
 
 @dataclass(frozen=True)
@@ -132,8 +112,9 @@ def run_page(
     """Read one page of runs, newest first; `page` counts from 1 and is brought into range."""
     table = tables.pipeline_runs
     wanted = [table.c.recipe == recipe] if recipe else []
-    wanted += [table.c.state == state] if state else []
     with catalog.read() as connection:
+        dead = _interrupted(connection)
+        wanted += [_in_state(state, dead)] if state else []
         total = connection.scalar(sa.select(sa.func.count()).select_from(table).where(*wanted)) or 0
         page = max(1, min(page, -(-total // size)))
         columns = [table.c[name] for name in ("id", "recipe", "state", "created", "seconds")]
@@ -144,13 +125,44 @@ def run_page(
         names = tuple(recipes)
         counts = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
         states = {row[0]: row[1] for row in connection.execute(counts)}
+    if dead:
+        alive = states.pop("running") - len(dead)
+        states |= {"running": alive, INTERRUPTED: len(dead)} if alive else {INTERRUPTED: len(dead)}
     steps = queries.steps_of_runs(catalog, [row["id"] for row in rows])
     success = _success(catalog, steps)
     runs = tuple(
         RunSummary(**row, steps=tuple(steps[row["id"]]), success=success.get(row["id"]))
         for row in rows
     )
+    runs = tuple(
+        replace(run, state=INTERRUPTED, steps=_interrupt(run.steps)) if run.id in dead else run
+        for run in runs
+    )
     return RunPage(runs, total, names, states)
+
+
+def _interrupted(connection: Connection) -> set[str]:
+    """Return the runs that say they are running although their process is gone."""
+    table = tables.pipeline_runs
+    query = sa.select(table.c.id, table.c.host, table.c.pid).where(table.c.state == "running")
+    return {
+        run_id
+        for run_id, host, pid in connection.execute(query)
+        if present_state("running", host, pid) == INTERRUPTED
+    }
+
+
+def _in_state(state: str, dead: set[str]) -> sa.ColumnElement[bool]:
+    table = tables.pipeline_runs
+    if state == INTERRUPTED:
+        return table.c.id.in_(dead)
+    return sa.and_(table.c.state == state, table.c.id.not_in(dead))
+
+
+def _interrupt(steps: Iterable[Step]) -> tuple[Step, ...]:
+    return tuple(
+        replace(step, state=INTERRUPTED) if step.state == "running" else step for step in steps
+    )
 
 
 def _success(catalog: Catalog, steps: Mapping[str, Sequence[Step]]) -> dict[str, float]:
@@ -182,10 +194,16 @@ def run_detail(catalog: Catalog, run_id: str) -> RunDetail:
     """
     run = queries.run(catalog, run_id)
     steps = tuple(queries.steps(catalog, run.id))
+    attempts = tuple(queries.attempts_of_run(catalog, run.id))
+    if present_state(run.state, run.host, run.pid) == INTERRUPTED:
+        run, steps = replace(run, state=INTERRUPTED), _interrupt(steps)
+        attempts = tuple(
+            replace(one, state="lost") if one.state == "running" else one for one in attempts
+        )
     return RunDetail(
         run=run,
         steps=steps,
-        attempts=tuple(queries.attempts_of_run(catalog, run.id)),
+        attempts=attempts,
         artifacts=queries.artifacts_of_run(catalog, run.id),
         edges=tuple(reduce_edges(_step_edges(catalog, steps))),
     )
@@ -239,93 +257,6 @@ def step_progress(store: ArtifactStore, step: Step) -> Progress | None:
     return Progress(record["done"], record["total"], record["unit"], record["time"])
 
 
-def scores_of_run(
-    catalog: Catalog, store: ArtifactStore, run_id: str
-) -> tuple[CheckpointScores, ...]:
-    """Read the scores of every scored checkpoint of a run, in the order of the recipe."""
-    artifacts = queries.artifacts_of_run(catalog, run_id)
-    return tuple(
-        CheckpointScores(step.step.removeprefix("scores."), step.key, values)
-        for step in queries.steps(catalog, run_id)
-        if step.stage == "evaluate" and step.key and step.step in artifacts
-        if (values := read_scores(files_of(store, artifacts[step.step])))
-    )
-
-
-def read_scores(files: Path) -> dict[str, Score]:
-    """Read `scores.json` of a Scores artifact without what could not be measured; empty where it is
-    not there.
-    """
-    try:
-        table = json.loads((files / "scores.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return {
-        name: Score(entry["value"], entry["n"], entry["low"], entry["high"])
-        for name, entry in table.items()
-        if entry["value"] is not None and math.isfinite(entry["value"])
-    }
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Hold what a checkpoint gained on the one before in one score, with its interval of 95 %."""
-
-    checkpoint: str
-    before: str
-    score: str
-    difference: Score
-
-
-def read_items(files: Path, scores: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Read outcomes by score and item from `items.jsonl`; empty where it is not there."""
-    found: dict[str, dict[str, float]] = {name: {} for name in scores}
-    try:
-        with (files / "items.jsonl").open(encoding="utf-8") as lines:
-            items = [json.loads(line) for line in lines]
-    except (FileNotFoundError, ValueError):
-        return {}
-    for item in items:
-        if item["score"] in found:
-            found[item["score"]][item["id"]] = float(item["value"])
-    return found
-
-
-def paired_difference(before: Mapping[str, float], after: Mapping[str, float]) -> Score | None:
-    """Return the mean change over the items that both scored, with its normal interval; None for
-    fewer than two.
-    """
-    changes = [after[name] - before[name] for name in sorted(before.keys() & after.keys())]
-    if len(changes) < 2:
-        return None
-    reach = 1.959964 * stdev(changes) / math.sqrt(len(changes))
-    return Score(fmean(changes), len(changes), fmean(changes) - reach, fmean(changes) + reach)
-
-
-def gains_of_run(catalog: Catalog, store: ArtifactStore, run_id: str) -> tuple[Gain, ...]:
-    """Compare each scored checkpoint of a run with the one before, item by item."""
-    artifacts = queries.artifacts_of_run(catalog, run_id)
-    scored = [
-        (
-            step.step.removeprefix("scores."),
-            read_items(files_of(store, artifacts[step.step]), GAINS),
-        )
-        for step in queries.steps(catalog, run_id)
-        if step.stage == "evaluate" and step.step in artifacts
-    ]
-    return tuple(
-        Gain(checkpoint, before, score, difference)
-        for (before, old), (checkpoint, new) in pairwise(scored)
-        for score in GAINS
-        if (difference := paired_difference(old.get(score, {}), new.get(score, {})))
-    )
-
-
-def files_of(store: ArtifactStore, artifact: ArtifactRow) -> Path:
-    """Return the directory of an artifact's content files."""
-    return store.attempt(artifact.stage, artifact.key, artifact.attempt).files
-
-
 def artifact_lineage(catalog: Catalog, key: str) -> Lineage:
     """Read an artifact with all it was made of; raises NotFound or BadInput."""
     return queries.lineage(catalog, key)
@@ -368,23 +299,3 @@ def config_difference(configs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[A
         for name, values in rows.items()
         if any(value != values[0] for value in values[1:])
     }
-
-
-def score_rows(runs: Mapping[str, Sequence[CheckpointScores]]) -> list[dict[str, Any]]:
-    """Lay the scores of several runs out as table rows: run, checkpoint, score, value, n, low,
-    high.
-    """
-    return [
-        {
-            "run": run,
-            "checkpoint": scores.checkpoint,
-            "score": name,
-            "value": score.value,
-            "n": score.n,
-            "low": score.low,
-            "high": score.high,
-        }
-        for run, of_run in runs.items()
-        for scores in of_run
-        for name, score in scores.values.items()
-    ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from components.settings import Settings
 
@@ -41,6 +45,24 @@ def answers(service: Service) -> bool:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError, ValueError):
         return False
+
+
+def compare_url(service: Service, run_ids: Sequence[str], experiment: str) -> str:
+    """Return the page on which MLflow lays its runs beside each other."""
+    query = urlencode(
+        {
+            "runs": json.dumps(list(run_ids)),
+            "experiments": json.dumps([experiment]),
+            "workflowType": "machine_learning",
+        }
+    )
+    return f"{service.url}/#/compare-runs?{query}"
+
+
+def experiment_of(page: str) -> str | None:
+    """Return the experiment in the address of a run's page in MLflow."""
+    found = re.search(r"/experiments/([^/]+)/runs/", page)
+    return found.group(1) if found else None
 
 
 def flow_run_url(service: Service, flow_run_id: str) -> str:

@@ -8,6 +8,7 @@ never changes and is kept until memory is needed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from components.artifacts.store import ArtifactStore, open_store
 from components.catalog import queries as catalog_queries
 from components.catalog.queries import ArtifactRow, Lineage
 from components.catalog.session import Catalog, open_catalog
+from components.contract import NotFound
 from components.settings import Settings
 from components.settings import settings as read_settings
-from dashboards import conversations, corpus, journals, queries, services
+from dashboards import checkpoint_scores, conversations, corpus, journals, queries, services
+from dashboards.checkpoint_scores import CheckpointScores, Gain
 from dashboards.conversations import Entry
 from dashboards.journals import Curve
-from dashboards.queries import CheckpointScores, Gain, Progress, RunDetail, RunPage
+from dashboards.queries import Progress, RunDetail, RunPage
 from dashboards.services import Service
 
 
@@ -67,10 +70,19 @@ def run_detail(run_id: str) -> RunDetail:
     return _run_detail(settings().catalog_url, run_id)
 
 
+def has_run(run_id: str) -> bool:
+    """Whether there is such a run by now."""
+    try:
+        run_detail(run_id)
+    except NotFound:
+        return False
+    return True
+
+
 @st.cache_data(ttl=60, max_entries=256, show_spinner=False)
 def _scores(url: str, run_id: str, scored: tuple[str, ...]) -> tuple[CheckpointScores, ...]:
     del scored  # part of the cache's key: read again when another checkpoint is scored
-    return queries.scores_of_run(_catalog(url), store(), run_id)
+    return checkpoint_scores.scores_of_run(_catalog(url), store(), run_id)
 
 
 def scores(detail: RunDetail) -> tuple[CheckpointScores, ...]:
@@ -82,7 +94,7 @@ def scores(detail: RunDetail) -> tuple[CheckpointScores, ...]:
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _gains(url: str, run_id: str, scored: tuple[str, ...]) -> tuple[Gain, ...]:
     del scored  # part of the cache's key, as above
-    return queries.gains_of_run(_catalog(url), store(), run_id)
+    return checkpoint_scores.gains_of_run(_catalog(url), store(), run_id)
 
 
 def gains(detail: RunDetail) -> tuple[Gain, ...]:
@@ -165,3 +177,15 @@ def run_links(run_id: str) -> dict[str, str]:
         return json.loads(data).get("links", {}) if data else {}
     except ValueError:
         return {}
+
+
+def compare_link(details: Sequence[RunDetail]) -> str | None:
+    """Return where MLflow compares these runs; None where one of them never reached a server."""
+    mlflow = next((service for service in all_services() if service.name == "MLflow"), None)
+    runs = [detail.run.mlflow_run_id for detail in details]
+    pages = [run_links(detail.run.id).get("mlflow", "") for detail in details]
+    experiment = services.experiment_of(pages[0])
+    known = [run for run in runs if run]
+    if mlflow is None or experiment is None or len(known) < len(runs):
+        return None
+    return services.compare_url(mlflow, known, experiment)

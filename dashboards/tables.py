@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from dashboards import figures, markup
+from dashboards import figures, markup, theme
 from dashboards.charts import is_share
-from dashboards.queries import CheckpointScores, Gain, Score, flatten, score_rows
+from dashboards.checkpoint_scores import CheckpointScores, Gain, Score, score_rows
 
 _FIRST = ("success/greedy", "success/sampled", "recovery", "function_call", "planning")
 
@@ -133,16 +133,35 @@ def key_values(values: Mapping[str, Any]) -> str:
     return markup.table((), rows)
 
 
-def report(values: Mapping[str, Any]) -> str:
-    """Lay a nested report out: a row for each leaf, its group beside it."""
-    rows: list[list[str]] = []
-    before = ""
-    for name, value in flatten(values).items():
-        group, _, leaf = name.partition(".")
-        shown = "" if group == before else f"<b>{escape(group.replace('_', ' '))}</b>"
-        before = group
-        rows.append([shown, escape(leaf.replace("_", " ")), escape(_plain(value))])
-    return markup.table((), rows, right=(2,))
+def sources(report: Mapping[str, Any]) -> str:
+    """Lay out what a corpus read from each source, what it kept, and why it dropped the rest."""
+    rows = [
+        [
+            f"<b>{escape(one['source'])}</b>{_fallback(one)}<br><small>{escape(one['domain'])}"
+            "</small>",
+            f"{one['read']['documents']:,}<br><small>{theme.size(one['read']['bytes'])}</small>",
+            f"{one['kept']['documents']:,}<br><small>{theme.size(one['kept']['bytes'])}</small>",
+            _dropped(one["dropped"]),
+            f"<small>{markup.mono(_revision(one['revision']))}</small>",
+        ]
+        for one in report["sources"]
+    ]
+    return markup.table(("Source", "Read", "Kept", "Dropped", "Revision"), rows, right=(1, 2))
+
+
+def _dropped(reasons: Mapping[str, Mapping[str, int]]) -> str:
+    ordered = sorted(reasons.items(), key=lambda item: -item[1]["documents"])
+    parts = [f"{escape(why.replace('_', ' '))} {n['documents']:,}" for why, n in ordered]
+    return " · ".join(parts) or '<span class="s-muted">nothing</span>'
+
+
+def _fallback(source: Mapping[str, Any]) -> str:
+    return ' <span class="s-bad">stand-in</span>' if source["fallback"] else ""
+
+
+def _revision(held: str) -> str:
+    """Shorten the checksums in a revision."""
+    return " ".join(part if len(part) < 24 else f"{part[:19]}…" for part in held.split())
 
 
 def _plain(value: Any) -> str:

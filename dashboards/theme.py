@@ -23,6 +23,7 @@ STATES = {
     "failed": "#C8403A",
     "lost": "#C8403A",
     "stopped": "#DDA63A",
+    "interrupted": "#DDA63A",
     "pending": "#E6E8E8",
     "skipped": "#EFEDE9",
 }

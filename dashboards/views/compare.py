@@ -31,6 +31,8 @@ def render() -> None:
     names = [detail.run.id for detail in details]
     colours: dict[str, str] = dict(zip(names, theme.RUNS, strict=False))
     st.html(markup.legend(colours))
+    if url := source.compare_link(details):
+        st.html(markup.outside(url, "The same runs in MLflow ↗"))
     _scores(details, colours)
     _configuration(details)
     _curves(details, colours)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards import controls, corpus, markup, queries, source, tables, theme
+from dashboards import checkpoint_scores, controls, corpus, figures, markup, source, tables, theme
 
 SIZE = 6
 SPLITS = ("train", "heldout")
@@ -27,22 +27,17 @@ def render() -> None:
             "key",
             show=lambda k: f"{theme.short(k)} · {theme.ago(artifacts[k].created)}",
         )
-    files = queries.files_of(source.store(), artifacts[key])
+    files = checkpoint_scores.files_of(source.store(), artifacts[key])
     counts = {
         (split, domain): corpus.document_count(_path(files, split, domain))
         for split in SPLITS
         for domain in corpus.DOMAINS
     }
-    cards = [("Documents", theme.number(sum(counts.values())), "train and held-out")]
-    for domain in corpus.DOMAINS:
-        held_out = counts["heldout", domain]
-        whole = theme.number(counts["train", domain] + held_out)
-        cards.append((domain, whole, f"{held_out:,} of them held out"))
-    st.html(markup.cards(cards))
     report = corpus.report(files)
+    st.html(markup.cards(figures.corpus_cards(counts, report)))
     if report:
-        st.subheader("What was kept and dropped")
-        st.html(tables.report(report))
+        st.subheader("Sources: what was kept and dropped")
+        st.html(tables.sources(report))
     st.subheader("Documents")
     with top[1]:
         domain = controls.choose("Domain", corpus.DOMAINS, "domain")

@@ -10,7 +10,10 @@ from dashboards import actions, markup, source
 
 def render() -> None:
     """Offer a recipe, changes and a schedule; show the deployment's page in Prefect."""
-    with st.popover("New run", icon=":material/add:"), st.form("deploy", border=False):
+    with (
+        st.popover("New run", icon=":material/add:", width="stretch"),
+        st.form("deploy", border=False),
+    ):
         recipe = st.selectbox("Recipe", actions.RECIPES, index=1)
         overrides = st.text_area("Changes, one a line", placeholder="agent.learning_rate=1e-4")
         cron = st.text_input("Schedule (five fields, empty for none)", placeholder="0 3 * * *")

@@ -23,10 +23,10 @@ def render() -> None:
         detail = source.run_detail(st.query_params.get("run", "latest"))
     except NotFound as error:
         st.html(markup.heading("Run"))
-        st.html(markup.empty(markup.text(str(error))))
+        st.fragment(_wait_for_it, run_every=SECONDS)(str(error))
         return
-    every = SECONDS if detail.live else None
-    st.fragment(_top, run_every=every)(detail.run.id)
+    every = None if detail.settled else SECONDS
+    st.fragment(_top, run_every=every)(detail.run.id, detail.settled)
     view = st.segmented_control(
         "View",
         VIEWS,
@@ -45,8 +45,16 @@ def render() -> None:
     st.fragment(sections.get(view or "", _overview), run_every=every)(detail.run.id)
 
 
-def _top(run_id: str) -> None:
+def _wait_for_it(reason: str) -> None:
+    if source.has_run(st.query_params.get("run", "latest")):
+        st.rerun()
+    st.html(markup.empty(markup.text(reason)))
+
+
+def _top(run_id: str, settled: bool) -> None:
     detail = source.run_detail(run_id)
+    if detail.settled and not settled:
+        st.rerun()  # once, so that the page stops refreshing
     run = detail.run
     now = time.time()
     facts = [

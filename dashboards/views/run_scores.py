@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboards import charts, markup, source, tables
-from dashboards.queries import CheckpointScores, Gain
+from dashboards.checkpoint_scores import CheckpointScores, Gain
 
 
 def render(run_id: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from components.catalog.queries import Step
-from dashboards import controls, journals, markup, source, tables, theme
+from dashboards import controls, figures, journals, markup, source, tables, theme
 from dashboards.queries import RunDetail
 
 
@@ -38,15 +40,13 @@ _HEAD = ("Step", "State", "Time", "Attempts", "Artifact", "Why")
 
 
 def _row(step: Step, detail: RunDetail) -> list[str]:
-    timed = step.started is not None and step.ended is not None and step.state != "cached"
-    seconds = (step.ended or 0) - (step.started or 0) if timed else None
     count = sum(1 for attempt in detail.attempts if attempt.key == step.key)
     key = markup.mono(theme.short(step.key))
     artifact = markup.link("artifact", key, key=step.key) if step.digest else key
     return [
         markup.link("run", markup.text(step.step), run=step.run_id, view=VIEW, step=step.step),
         markup.pill(step.state),
-        theme.duration(seconds),
+        theme.duration(figures.step_seconds(step, time.time())),
         str(count) if count else "–",
         artifact if step.key else "–",
         f"<small>{markup.text(step.cause or step.reason or '')}</small>",
@@ -59,9 +59,7 @@ def _attempts(step: Step, detail: RunDetail) -> None:
             str(attempt.number),
             markup.pill(attempt.state),
             theme.clock(attempt.started),
-            theme.duration(
-                attempt.ended - attempt.started if attempt.ended and attempt.started else None
-            ),
+            theme.duration(figures.step_seconds(attempt, time.time())),
             markup.text(attempt.host or "–"),
             str(attempt.exit_code) if attempt.exit_code is not None else "–",
             f"<small>{markup.text(attempt.cause or '')}</small>",
@@ -88,4 +86,4 @@ def _logs(step: Step) -> None:
         )
     attempt = next(one for one in attempts if one.number == number)
     lines = [*journals.journal_lines(attempt.journal), *journals.tail(attempt.log)]
-    st.html(markup.log(lines) if lines else markup.empty("The attempt has printed nothing."))
+    st.html(markup.log(lines) if lines else markup.empty("The attempt has reported nothing yet."))

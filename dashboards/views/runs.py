@@ -17,16 +17,13 @@ SHOWN = ("done", "cached", "running", "failed", "pending")
 def render() -> None:
     """Show the newest runs, filtered and by page, refreshed while the page is open."""
     everything = source.run_page(1, SIZE, None, None)
-    total = sum(everything.states.values())
-    counts = [f"<b>{count}</b> {state}" for state, count in sorted(everything.states.items())]
     left, right = st.columns([6, 1], vertical_alignment="center")
-    left.html(markup.heading("Runs", below=counts))
+    with left:
+        _heading()
     with right:
         new_run.render()
-    if not total:
-        st.html(
-            markup.empty("No run yet. <code>strata run toy</code> starts one; it shows up here.")
-        )
+    if not everything.states:
+        _wait_for_the_first()
         return
     left, right, _ = st.columns([2, 3, 5], vertical_alignment="bottom")
     recipes = ["all", *everything.recipes]
@@ -44,12 +41,30 @@ def render() -> None:
     if found > SIZE:
         page = st.pagination(-(-found // SIZE), key="page", bind="query-params")
     with area:
-        _rows(page, chosen_recipe, chosen_state)
+        _rows(page, chosen_recipe, chosen_state, (everything.recipes, set(everything.states)))
 
 
 @st.fragment(run_every=SECONDS)
-def _rows(page: int, recipe: str | None, state: str | None) -> None:
+def _heading() -> None:
+    states = source.run_page(1, SIZE, None, None).states
+    counts = [f"<b>{count}</b> {state}" for state, count in sorted(states.items())]
+    st.html(markup.heading("Runs", below=counts))
+
+
+@st.fragment(run_every=SECONDS)
+def _wait_for_the_first() -> None:
+    if source.run_page(1, SIZE, None, None).states:
+        st.rerun()
+    st.html(markup.empty("No run yet. <code>strata run toy</code> starts one; it shows up here."))
+
+
+@st.fragment(run_every=SECONDS)
+def _rows(
+    page: int, recipe: str | None, state: str | None, offered: tuple[tuple[str, ...], set[str]]
+) -> None:
     listed = source.run_page(page, SIZE, recipe, state)
+    if (listed.recipes, set(listed.states)) != offered:
+        st.rerun()  # there is something new to filter by
     if not listed.runs:
         st.html(markup.empty("No run fits these filters."))
         return

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards import controls, conversations, markup, queries, source, theme, transcript
+from dashboards import (
+    checkpoint_scores,
+    controls,
+    conversations,
+    markup,
+    source,
+    theme,
+    transcript,
+)
 from dashboards.conversations import Entry, Filter
+from dashboards.views import conversation_list
 
-SIZE = 12
 KINDS = {
     "all": "",
     "forked from another": "branch",
@@ -36,7 +44,7 @@ def render() -> None:
         )
     with top[1]:
         split = controls.choose("Split", conversations.SPLITS, "split", drops=("id",))
-    path = queries.files_of(source.store(), artifacts[key]) / f"{split}.jsonl"
+    path = checkpoint_scores.files_of(source.store(), artifacts[key]) / f"{split}.jsonl"
     if not path.is_file():
         st.html(markup.empty(f"The artifact has no split {markup.text(split)}."))
         return
@@ -57,36 +65,9 @@ def render() -> None:
         return
     left, right = st.columns([3, 8], gap="large")
     with left:
-        entry = _pick(fitting)
+        entry = conversation_list.pick(fitting)
     with right:
         _conversation(path, entry, conversations.relatives(entries, entry))
-
-
-def _pick(fitting: list[Entry]) -> Entry:
-    st.caption(f"{len(fitting):,} conversations")
-    ids = [entry.id for entry in fitting]
-    asked = st.query_params.get("id", "")
-    pages = -(-len(fitting) // SIZE)
-    area = st.container()
-    start = ids.index(asked) // SIZE + 1 if asked in ids else 1
-    page = (
-        st.pagination(pages, default=start, max_visible_pages=5, key=f"page-{pages}-{asked}")
-        if pages > 1
-        else 1
-    )
-    shown = fitting[(page - 1) * SIZE : page * SIZE]
-    index = next((i for i, entry in enumerate(shown) if entry.id == asked), 0)
-    with area:
-        chosen = st.radio(
-            "Conversations",
-            shown,
-            index,
-            format_func=lambda entry: entry.question[:60],
-            captions=[conversations.caption(entry) for entry in shown],
-            label_visibility="collapsed",
-            key=f"pick-{page}-{pages}-{asked}",
-        )
-    return chosen or shown[0]
 
 
 def _conversation(file: Path, entry: Entry, relatives: list[Entry]) -> None:

@@ -424,8 +424,23 @@ def _corpus(files: Path, step: str, variant: str) -> dict[str, Any]:
                 files / split / f"{domain}.parquet",
             )
     report = {
-        "sources": {"wordnet-base": {"read": 117_659, "kept": 61_002}, "stdlib": {"read": 1800}},
-        "dropped": {"too short": 51_120, "exact duplicate": 312, "near duplicate": 2877},
+        "sources": [
+            {
+                "source": name,
+                "domain": domain,
+                "revision": f"1.0-2 sha256:{hashlib.sha256(name.encode()).hexdigest()}",
+                "fallback": False,
+                "read": {"documents": 117_659, "bytes": 29_000_000},
+                "kept": {"documents": 61_002, "bytes": 21_500_000},
+                "dropped": {
+                    "short": {"documents": 51_120, "bytes": 4_000_000},
+                    "near_duplicate": {"documents": 2877, "bytes": 3_500_000},
+                },
+            }
+            for name, domain in (("debian:wordnet-base", "general"), ("python:stdlib", "code"))
+        ],
+        "documents": {"train": {"general": 72, "stem": 48, "code": 24}, "heldout": {}},
+        "bytes": {"train": {"general": 31_204, "stem": 9000, "code": 5000}, "heldout": {}},
     }
     (files / "report.json").write_text(json.dumps(report))
     return {"documents": 168, "bytes": 31_204, "dropped": 54_309}

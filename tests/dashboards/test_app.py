@@ -88,8 +88,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser) -> Page:
-    return browser.new_page(viewport={"width": 1360, "height": 900})
+def asked() -> list[str]:
+    """Collect every address that the pages ask for."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, asked: list[str]) -> Page:
+    page = browser.new_page(viewport={"width": 1360, "height": 900})
+    page.on("request", lambda request: asked.append(request.url))
+    return page
 
 
 def pages(sample: SampleHome) -> dict[str, tuple[str, ...]]:
@@ -122,6 +130,23 @@ def test_every_deep_link_opens_without_an_error(
             expect(page.get_by_text(text).first).to_be_visible(timeout=15_000)
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=15_000)
         assert page.get_by_test_id("stException").count() == 0, link
+
+
+def test_no_page_asks_another_host(page: Page, address: str, asked: list[str]) -> None:
+    page.goto(address)
+    expect(page.get_by_text(run_id("a")).first).to_be_visible(timeout=15_000)
+    own = address.split("/")[2]
+    outside = {u for u in asked if u.startswith("http") and u.split("/")[2] != own}
+    assert outside == set()
+
+
+def test_a_chosen_conversation_stands_in_the_address(page: Page, address: str) -> None:
+    page.goto(f"{address}trajectories?family=math")
+    expect(page.get_by_text("As the model reads it")).to_be_visible(timeout=15_000)
+    page.get_by_role("radio").nth(2).check(force=True)
+    page.wait_for_url("**/trajectories?*id=*", timeout=5000)
+    shown = page.url.partition("id=")[2].partition("&")[0]
+    expect(page.get_by_text(shown, exact=True).first).to_be_visible(timeout=5000)
 
 
 def test_charts_and_graphs_are_drawn(page: Page, address: str) -> None:

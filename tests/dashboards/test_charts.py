@@ -8,8 +8,9 @@ import pytest
 
 from components.catalog.queries import Step
 from dashboards import charts, theme
+from dashboards.checkpoint_scores import CheckpointScores, Score, scores_of_run
 from dashboards.journals import Curve
-from dashboards.queries import CheckpointScores, Progress, Score, run_detail, scores_of_run
+from dashboards.queries import Progress, run_detail
 from tests.dashboards.sample_home import SampleHome, run_id
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dashboards import conversations
+from dashboards.checkpoint_scores import files_of
 from dashboards.conversations import Entry, Filter
-from dashboards.queries import files_of
 from tests.dashboards.sample_home import SampleHome
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dashboards import figures
-from dashboards.queries import Progress, run_detail, scores_of_run
+from dashboards.checkpoint_scores import scores_of_run
+from dashboards.queries import Progress, run_detail
 from tests.dashboards.sample_home import SampleHome, run_id
 
 

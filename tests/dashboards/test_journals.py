@@ -49,7 +49,13 @@ def test_downsample_never_exceeds_its_limit(count: int) -> None:
 def test_smooth_starts_at_the_first_value_and_keeps_a_constant() -> None:
     assert journals.smooth([(1, 5.0), (2, 5.0), (3, 5.0)])[0] == (1, pytest.approx(5.0))
     assert journals.smooth([(1, 5.0), (2, 5.0)])[-1][1] == pytest.approx(5.0)
-    assert 0 < journals.smooth([(1, 0.0), (2, 1.0)])[-1][1] < 1
+    jump = [(step, float(step > 60)) for step in range(1, 121)]
+    assert 0 < journals.smooth(jump)[61][1] < 1
+
+
+def test_smooth_does_not_lag_behind_a_short_curve() -> None:
+    falling = [(step, 8.0 - step) for step in range(6)]
+    assert journals.smooth(falling)[-1][1] == pytest.approx(3.0, abs=0.2)
 
 
 def test_change_grows_with_the_journal(sample: SampleHome) -> None:
@@ -73,6 +79,7 @@ def test_journal_lines_are_for_readers(tmp_path: Path) -> None:
     lines = journals.journal_lines(tmp_path)
     assert [line.split("  ", 1)[1] for line in lines] == [
         "loading",
+        "step 1  train/loss 2",
         "[skipped_batch] step=7  norm=12.5",
     ]
 

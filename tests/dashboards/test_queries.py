@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from components.catalog import record
 from components.contract import NotFound
 from dashboards import queries
-from dashboards.queries import Score
-from tests.dashboards.sample_home import CHECKPOINTS, STAGES, SampleHome, build, many, run_id
+from tests.dashboards.sample_home import STAGES, SampleHome, build, many, run_id
 
 
 def test_runs_come_newest_first_with_their_success(sample: SampleHome) -> None:
@@ -23,6 +25,24 @@ def test_runs_come_newest_first_with_their_success(sample: SampleHome) -> None:
     assert page.runs[4].success == pytest.approx(0.853)
     assert page.runs[0].success is None
     assert [step.step for step in page.runs[4].steps] == list(STAGES)
+
+
+def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> None:
+    sample = build(tmp_path / "home")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    record.record_run(sample.catalog, run_id("e"), host=socket.gethostname(), pid=gone.pid)
+    page = queries.run_page(sample.catalog)
+    assert page.states == {"done": 3, "failed": 1, "interrupted": 1}
+    assert page.runs[0].state == "interrupted"
+    assert queries.run_page(sample.catalog, state="running").total == 0
+    assert queries.run_page(sample.catalog, state="interrupted").total == 1
+    detail = queries.run_detail(sample.catalog, run_id("e"))
+    assert not detail.live
+    assert not detail.settled  # the same command continues it
+    states = {step.step: step.state for step in detail.steps}
+    assert states["agentic_base"] == "interrupted"
+    assert "running" not in {attempt.state for attempt in detail.attempts}
 
 
 def test_runs_are_filtered_and_paged(sample: SampleHome) -> None:
@@ -108,41 +128,6 @@ def test_progress_of_a_running_step(sample: SampleHome) -> None:
     assert queries.step_progress(sample.store, steps["agent"]) is None
 
 
-def test_scores_of_a_run_in_the_order_of_its_steps(sample: SampleHome) -> None:
-    scores = queries.scores_of_run(sample.catalog, sample.store, run_id("a"))
-    assert tuple(of_one.checkpoint for of_one in scores) == CHECKPOINTS
-    agent = scores[-1].values["success/greedy"]
-    assert (agent.value, agent.n) == (pytest.approx(0.853), 1000)
-    assert agent.low < agent.value < agent.high
-    assert queries.scores_of_run(sample.catalog, sample.store, run_id("e")) == ()
-
-
-def test_read_scores_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
-    assert queries.read_scores(tmp_path) == {}
-    entry = {"value": None, "n": 0, "low": None, "high": None}
-    nothing = {"value": float("nan"), "n": 0, "low": float("nan"), "high": float("nan")}
-    (tmp_path / "scores.json").write_text(json.dumps({"recovery": entry, "planning": nothing}))
-    assert queries.read_scores(tmp_path) == {}
-
-
-def test_paired_difference_by_hand() -> None:
-    before = {"a": 0.0, "b": 0.0, "c": 1.0, "d": 0.0, "only": 1.0}
-    after = {"a": 1.0, "b": 0.0, "c": 1.0, "d": 1.0}
-    found = queries.paired_difference(before, after)
-    assert found is not None
-    assert (found.value, found.n) == (0.5, 4)
-    assert found.high - found.value == pytest.approx(1.959964 * (1 / 3) ** 0.5 / 2)
-    assert queries.paired_difference({"a": 1.0}, {"a": 0.0}) is None
-
-
-def test_gains_compare_each_checkpoint_with_the_one_before(sample: SampleHome) -> None:
-    gains = queries.gains_of_run(sample.catalog, sample.store, run_id("a"))
-    last = {gain.score: gain for gain in gains if gain.checkpoint == "agent"}
-    assert last["success/greedy"].before == "assistant"
-    assert last["success/greedy"].difference.value == pytest.approx(0.112, abs=0.005)
-    assert last["success/sampled"].difference.n == 1000
-
-
 def test_lineage_reaches_the_sources(sample: SampleHome) -> None:
     key = sample.made["a/agent"].key
     found = queries.artifact_lineage(sample.catalog, key[:16])
@@ -164,18 +149,3 @@ def test_configurations_differ_by_dotted_field() -> None:
         "more": (None, [1]),
     }
     assert queries.config_difference([one, one]) == {}
-
-
-def test_score_rows_are_flat() -> None:
-    scores = [queries.CheckpointScores("agent", "k", {"planning": Score(0.5, 10, 0.2, 0.8)})]
-    assert queries.score_rows({"r": scores}) == [
-        {
-            "run": "r",
-            "checkpoint": "agent",
-            "score": "planning",
-            "value": 0.5,
-            "n": 10,
-            "low": 0.2,
-            "high": 0.8,
-        }
-    ]

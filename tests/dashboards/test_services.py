@@ -40,3 +40,13 @@ def test_a_server_answers_or_does_not() -> None:
         server.server_close()
         thread.join()
     assert not services.answers(services.Service("MLflow", base, f"{base}/health"))
+
+
+def test_runs_are_compared_in_the_experiment_of_their_page() -> None:
+    mlflow = services.services(Settings())[1]
+    page = "http://127.0.0.1:5000/#/experiments/3/runs/abc?workflowType=machine_learning"
+    assert services.experiment_of(page) == "3"
+    assert services.experiment_of("") is None
+    url = services.compare_url(mlflow, ["abc", "def"], "3")
+    assert url.startswith("http://127.0.0.1:5000/#/compare-runs?runs=%5B%22abc%22%2C+%22def%22%5D")
+    assert "experiments=%5B%223%22%5D" in url

@@ -6,7 +6,7 @@ import csv
 import io
 
 from dashboards import tables
-from dashboards.queries import CheckpointScores, Gain, Score, scores_of_run
+from dashboards.checkpoint_scores import CheckpointScores, Gain, Score, scores_of_run
 from tests.dashboards.sample_home import SampleHome, run_id
 
 
@@ -59,8 +59,25 @@ def test_differences_say_absent_and_shorten() -> None:
     assert "&lt;" in page
 
 
-def test_report_groups_its_rows() -> None:
-    page = tables.report({"dropped": {"too short": 3, "near_duplicate": 1}, "kept": 1200})
-    assert page.count("<b>dropped</b>") == 1
-    assert "near duplicate" in page
+def test_sources_say_what_was_dropped_and_why() -> None:
+    report = {
+        "sources": [
+            {
+                "source": "debian:x",
+                "domain": "stem",
+                "revision": f"1.0 sha256:{'ab' * 32}",
+                "fallback": True,
+                "read": {"documents": 1200, "bytes": 5000},
+                "kept": {"documents": 1000, "bytes": 4000},
+                "dropped": {
+                    "short": {"documents": 20, "bytes": 100},
+                    "near_duplicate": {"documents": 180, "bytes": 900},
+                },
+            }
+        ]
+    }
+    page = tables.sources(report)
+    assert "near duplicate 180 · short 20" in page
+    assert "stand-in" in page
+    assert "1.0 sha256:abababababab…" in page
     assert "1,200" in page

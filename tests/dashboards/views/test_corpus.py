@@ -13,7 +13,9 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def test_data(open_page: Open) -> None:
     page = html(open_page("corpus", domain="code"))
-    assert "near duplicate" in page
+    assert "near duplicate 2,877" in page
+    assert "debian:wordnet-base" in page
+    assert "{" not in page.replace("<style", ""), "raw JSON is not for readers"
     assert ">168<" in page
 
 
