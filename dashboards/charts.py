@@ -5,6 +5,7 @@ One look for all: hairline grid, no frames, colours from `theme`, intervals of 9
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -204,7 +205,7 @@ def _intervals(
         "value:Q",
         title=None,
         axis=axis,
-        scale=alt.Scale(domain=[0, 1], zero=True) if share else alt.Scale(zero=False),
+        scale=alt.Scale(domain=[0, _top(rows)]) if share else alt.Scale(zero=False),
     )
     digits = ".1%" if share else ".3f"
     points = base.mark_circle(size=48, opacity=1).encode(
@@ -226,6 +227,12 @@ def _intervals(
     )
     layers = [bars, points, labels] if len(names) <= 2 else [bars, points]
     return _finish(alt.layer(*layers).properties(height=330))
+
+
+def _top(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the end of an axis of shares from 0: the next tenth above every interval."""
+    highest = max((row["high"] for row in rows), default=1.0)
+    return min(1.0, math.ceil(10 * highest + 0.2) / 10)
 
 
 def text_loss(scores: Sequence[CheckpointScores]) -> alt.Chart:
@@ -374,6 +381,7 @@ def curve(
 def _finish(chart: Any) -> Any:
     return (
         chart.configure_view(stroke=None)
+        .configure(padding={"left": 5, "right": 9, "top": 5, "bottom": 5})
         .configure_axis(
             labelColor=theme.MUTED, labelFontSize=11.5, titleColor=theme.MUTED, gridWidth=0.7
         )

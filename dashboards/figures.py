@@ -96,6 +96,14 @@ def _success_cards(scores: Sequence[CheckpointScores], title: str) -> list[tuple
     return cards
 
 
+def comparable(runs: Mapping[str, Sequence[CheckpointScores]]) -> list[str]:
+    """List the scored checkpoints of several runs, the last one that all of them have first."""
+    of_runs = [[of_one.checkpoint for of_one in of_run] for of_run in runs.values()]
+    names = list(dict.fromkeys(name for of_run in of_runs for name in of_run))[::-1]
+    shared = [name for name in names if all(name in of_run for of_run in of_runs)]
+    return [*shared, *(name for name in names if name not in shared)]
+
+
 def interval(score: Score, *, share: bool = True) -> str:
     """Write an interval of 95 %, in per cent for a share."""
     if share:

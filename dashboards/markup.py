@@ -91,6 +91,7 @@ def runs_table(runs: Sequence[RunSummary], now: float) -> str:
         target = href("run", run=run.id)
         seconds = worked_seconds(run.state, run.seconds, run.created, run.steps, now)
         success = theme.percent(run.success) if run.success is not None else "–"
+        of_what = f"<br><small>{escape(run.scored)}</small>" if run.scored else ""
         cells = (
             f'<span class="s-name">{escape(run.recipe)}</span><br><small class="s-mono">'
             f"{escape(run.id)}</small>",
@@ -98,7 +99,7 @@ def runs_table(runs: Sequence[RunSummary], now: float) -> str:
             strip(run.steps),
             f'<span title="{theme.clock(run.created)}">{theme.ago(run.created, now)}</span>',
             theme.duration(seconds),
-            f'<span class="s-big">{success}</span>',
+            f'<span class="s-big">{success}</span>{of_what}',
         )
         anchors = "".join(f'<td><a href="{target}">{cell}</a></td>' for cell in cells[:4])
         anchors += "".join(
@@ -106,7 +107,7 @@ def runs_table(runs: Sequence[RunSummary], now: float) -> str:
         )
         rows.append(f"<tr>{anchors}</tr>")
     head = "<th>Run</th><th>State</th><th>Steps</th><th>Started</th>"
-    head += '<th class="s-right">Duration</th><th class="s-right">Final success</th>'
+    head += '<th class="s-right">Duration</th><th class="s-right">Greedy success</th>'
     return (
         f'<div class="s-scroll"><table class="s-table s-rows"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -160,8 +161,8 @@ def empty(text: str) -> str:
 
 
 def log(lines: Sequence[str]) -> str:
-    """Return the lines of a log in a box that scrolls."""
-    return f'<pre class="s-log">{escape(chr(10).join(lines))}</pre>'
+    """Return the lines of a log in a box that scrolls and opens at its end."""
+    return f'<div class="s-log"><pre>{escape(chr(10).join(lines))}</pre></div>'
 
 
 def change(difference: float, *, low: float | None = None, high: float | None = None) -> str:

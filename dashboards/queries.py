@@ -40,7 +40,9 @@ DIAGRAM = {
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Hold one row of the list of runs; `success` is the last checkpoint's, between 0 and 1."""
+    """Hold one row of the list of runs; `success` is that of `scored`, the last checkpoint with
+    scores, between 0 and 1.
+    """
 
     id: str
     recipe: str
@@ -50,6 +52,7 @@ class RunSummary:
     cause: str | None
     steps: tuple[Step, ...]
     success: float | None
+    scored: str | None
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,9 @@ def run_page(
     steps = queries.steps_of_runs(catalog, [row["id"] for row in rows])
     success = _success(catalog, steps)
     runs = tuple(
-        RunSummary(**row, steps=tuple(steps[row["id"]]), success=success.get(row["id"]))
+        RunSummary(**row, steps=tuple(steps[row["id"]]), success=value, scored=checkpoint)
         for row in rows
+        for value, checkpoint in [success.get(row["id"], (None, None))]
     )
     runs = tuple(
         replace(run, state=INTERRUPTED, steps=_interrupt(run.steps)) if run.id in dead else run
@@ -165,25 +169,25 @@ def _interrupt(steps: Iterable[Step]) -> tuple[Step, ...]:
     )
 
 
-def _success(catalog: Catalog, steps: Mapping[str, Sequence[Step]]) -> dict[str, float]:
-    """Return the greedy success of each run's last scored checkpoint."""
+def _success(catalog: Catalog, steps: Mapping[str, Sequence[Step]]) -> dict[str, tuple[float, str]]:
+    """Return the greedy success of each run's last scored checkpoint, and which one that is."""
     scored = {
-        run_id: [s.key for s in of_run if s.stage == "evaluate" and s.key and s.digest]
+        run_id: [s for s in of_run if s.stage == "evaluate" and s.key and s.digest]
         for run_id, of_run in steps.items()
     }
-    wanted = {key for keys in scored.values() for key in keys}
+    wanted = {step.key for of_run in scored.values() for step in of_run}
     table = tables.artifacts
     query = sa.select(table.c.key, table.c.facts).where(table.c.key.in_(wanted))
     with catalog.read() as connection:
         facts: dict[str, dict[str, Any]] = {
             key: found for key, found in connection.execute(query) if found
         }
-    success: dict[str, float] = {}
-    for run_id, keys in scored.items():
-        values = [facts.get(key, {}).get("scores", {}).get(FINAL) for key in keys]
-        known = [value for value in values if value is not None]
-        if known:
-            success[run_id] = known[-1]
+    success: dict[str, tuple[float, str]] = {}
+    for run_id, of_run in scored.items():
+        for step in of_run:
+            value = facts.get(step.key or "", {}).get("scores", {}).get(FINAL)
+            if value is not None:
+                success[run_id] = value, step.step.removeprefix("scores.")
     return success
 
 

@@ -140,7 +140,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 def size(count: float) -> str:
     """Write bytes with a decimal unit."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"

@@ -28,7 +28,7 @@ from flows.runs import RunRecord
 
 EVERY_SECONDS = 4.0
 _INFO = 20
-_WORDS = {"done": "is done", "cached": "is there already", "running": "runs"}
+_WORDS = {"done": "is done", "running": "runs"}
 
 
 def follow(run: Run, futures: Sequence[PrefectFuture[Any]], flow_run_id: str) -> None:
@@ -117,11 +117,13 @@ def changes(record: RunRecord, before: Mapping[str, str]) -> list[str]:
         for name, step in record.steps.items()
         if step.state != before.get(name, "pending")
     ]
-    lines: list[str] = []
-    for _, name in sorted(changed):
+    cached = [name for name, step in record.steps.items() if step.state == "cached"]
+    new = [name for name in cached if before.get(name) != "cached"]
+    lines = [f"used again: {', '.join(new)}"] if new else []
+    for _, name in sorted(pair for pair in changed if pair[1] not in cached):
         step = record.steps[name]
         took = f" after {duration(step.seconds)}" if step.seconds and step.ended else ""
-        why = step.cause or (step.reason if step.state in {"running", "cached"} else "")
+        why = step.cause or (step.reason if step.state == "running" else "")
         told = f": {why}" if why else ""
         lines.append(f"{name} {_WORDS.get(step.state, step.state)}{took}{told}")
     return lines

@@ -29,8 +29,12 @@ def _event(record: Mapping[str, Any]) -> str:
 
 
 def _metric(record: Mapping[str, Any]) -> str:
-    values = (f"{name} {value:.4g}" for name, value in record["values"].items())
+    values = (f"{name} {_number(value)}" for name, value in record["values"].items())
     return f"step {record['step']}  " + "  ".join(values)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def _progress(record: Mapping[str, Any]) -> str:

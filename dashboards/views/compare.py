@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboards import charts, controls, markup, panels, queries, source, tables, theme
+from dashboards import charts, controls, figures, markup, panels, queries, source, tables, theme
 from dashboards.queries import RunDetail
 
 MOST = len(theme.RUNS)
@@ -33,8 +33,8 @@ def render() -> None:
     st.html(markup.legend(colours))
     if url := source.compare_link(details):
         st.html(markup.outside(url, "The same runs in MLflow ↗"))
-    _scores(details, colours)
     _configuration(details)
+    _scores(details, colours)
     _curves(details, colours)
 
 
@@ -53,10 +53,9 @@ def _scores(details: list[RunDetail], colours: dict[str, str]) -> None:
         width=320,
     )
     st.altair_chart(charts.success_by_run(found, colours, score), key="scores")
-    checkpoints = list(dict.fromkeys(of_one.checkpoint for of_one in scored))
     left, right = st.columns([2, 5], vertical_alignment="bottom")
     with left:
-        checkpoint = controls.choose("Checkpoint", checkpoints[::-1], "checkpoint")
+        checkpoint = controls.choose("Checkpoint", figures.comparable(found), "checkpoint")
     right.download_button(
         "Download all scores as CSV",
         tables.csv_of_scores(found),

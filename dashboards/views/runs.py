@@ -17,7 +17,7 @@ SHOWN = ("done", "cached", "running", "failed", "pending")
 def render() -> None:
     """Show the newest runs, filtered and by page, refreshed while the page is open."""
     everything = source.run_page(1, SIZE, None, None)
-    left, right = st.columns([6, 1], vertical_alignment="center")
+    left, right = st.columns([5, 1.2], vertical_alignment="center")
     with left:
         _heading()
     with right:

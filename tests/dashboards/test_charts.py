@@ -101,3 +101,18 @@ def test_a_curve_shows_the_measured_and_the_average() -> None:
     spec = charts.curve({"stem": curve}, {"stem": "#123456"}, "stem", "train/loss").to_dict()
     assert len(spec["layer"]) == 2
     assert spec["layer"][0]["data"]["values"][3]["value"] == pytest.approx(0.25)
+
+
+def test_an_axis_of_shares_ends_just_above_the_intervals(sample: SampleHome) -> None:
+    def domain(high: float) -> list[float]:
+        low = CheckpointScores("x", "k", {"success/greedy": Score(high / 2, 30, 0.0, high)})
+        (scale,) = {
+            tuple(layer["encoding"]["y"]["scale"]["domain"])
+            for layer in charts.success_by_checkpoint([low]).to_dict()["layer"]
+            if "scale" in layer["encoding"]["y"]
+        }
+        return list(scale)
+
+    assert domain(0.14) == [0, 0.2]
+    assert domain(0.199) == [0, 0.3]
+    assert domain(1.0) == [0, 1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from components.catalog.queries import Step
 from dashboards import figures
-from dashboards.checkpoint_scores import scores_of_run
+from dashboards.checkpoint_scores import CheckpointScores, scores_of_run
 from dashboards.queries import Progress, run_detail
 from tests.dashboards.sample_home import SampleHome, run_id
 
@@ -43,3 +44,22 @@ def test_time_left_waits_for_enough_progress() -> None:
 def test_first_start_leaves_cached_steps_out(sample: SampleHome) -> None:
     detail = run_detail(sample.catalog, run_id("b"))
     assert figures.first_start(detail) == min(s.started for s in detail.steps if s.started)
+
+
+def test_comparable_checkpoints_begin_with_the_last_that_all_runs_have() -> None:
+    def scored(*names: str) -> list[CheckpointScores]:
+        return [CheckpointScores(name, "k", {}) for name in names]
+
+    runs = {"a": scored("stem", "assistant", "agent"), "b": scored("stem", "assistant")}
+    assert figures.comparable(runs) == ["assistant", "stem", "agent"]
+    assert figures.comparable({}) == []
+
+
+def test_a_step_has_a_time_while_it_runs_and_after() -> None:
+    def step(state: str, ended: float | None) -> Step:
+        return Step("r", "x", 0, "x", None, state, None, 10.0, ended, None, None, None)
+
+    assert figures.step_seconds(step("running", None), 25.0) == 15.0
+    assert figures.step_seconds(step("done", 12.0), 25.0) == 2.0
+    assert figures.step_seconds(step("interrupted", None), 25.0) is None
+    assert figures.step_seconds(step("cached", 12.0), 25.0) is None

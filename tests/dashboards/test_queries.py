@@ -23,6 +23,7 @@ def test_runs_come_newest_first_with_their_success(sample: SampleHome) -> None:
     assert page.recipes == ("ci", "toy")
     assert page.states == {"done": 3, "failed": 1, "running": 1}
     assert page.runs[4].success == pytest.approx(0.853)
+    assert page.runs[4].scored == "agent"
     assert page.runs[0].success is None
     assert [step.step for step in page.runs[4].steps] == list(STAGES)
 

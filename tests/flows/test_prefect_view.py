@@ -35,7 +35,7 @@ def record(**links_: str) -> RunRecord:
 def test_changes_are_told_once_and_with_their_cause() -> None:
     found = changes(record(), {})
     assert found == [
-        "corpus is there already: made by run x",
+        "used again: corpus",
         "agent failed after 1:05: not finite",
     ]
     assert changes(record(), {"corpus": "cached", "agent": "failed"}) == []
