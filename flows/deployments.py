@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,15 @@ from pydantic import ValidationError
 
 from components.contract import BadInput, EnvironmentMissing
 from components.settings import Settings
+from components.settings import settings as read_settings
 from flows.server_programs import WORK_POOL
-from flows.servers import prefect_url
+from flows.servers import mlflow_uri, prefect_url
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
+PATIENCE_SECONDS = 60
+"""How long the worker waits for the MLflow that is started beside it."""
 STANDING = "strata"
 """Name of the deployment that is always there: every recipe, no schedule."""
 
@@ -62,10 +67,23 @@ def work() -> None:
     from prefect.workers.process import ProcessWorker
 
     asyncio.run(_make(STANDING, parameters={"recipe": "toy"}))
+    threading.Thread(target=_catch_up, name="mlflow", daemon=True).start()
     worker = ProcessWorker(
         work_pool_name=WORK_POOL, name="local", limit=1, create_pool_if_not_found=False
     )
     asyncio.run(worker.start())
+
+
+def _catch_up() -> None:
+    """Send what MLflow missed before it was started with this worker."""
+    from flows.shipping import catch_up
+
+    here = read_settings()
+    for _ in range(PATIENCE_SECONDS):
+        if mlflow_uri(here).startswith("http"):
+            catch_up(here)
+            return
+        time.sleep(1)
 
 
 async def _deployment(

@@ -1,17 +1,22 @@
 """Send runs to MLflow while they go, and again from the store.
 
 Shipping happens in a thread beside the run, because importing MLflow takes seconds and a server may
-be slow. Whatever fails there is told once and caught up by the next call, the next run of the same
-command, or `strata mlflow rebuild`; it never fails the run.
+be slow. Whatever fails there is told once and never fails the run. It is caught up by the next
+call, the next run, the worker of the next `strata up`, or `strata mlflow rebuild`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from components.artifacts.store import ArtifactStore, open_store
 from components.contract import TryAgain
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
     from components.tracking.mlflow import Shipper
 
 EVERY_SECONDS = 5.0
+RECENT_RUNS = 50
+"""Newest runs that are looked at for what MLflow lacks."""
+SETTLED_SECONDS = 120.0
+"""Age of a run's end after which the process that made it no longer sends anything."""
 LAST_SECONDS = 60.0
 """How long the end of a run waits for the rest to be sent."""
 
@@ -91,6 +100,7 @@ class Shipping:
     def _work(self) -> None:
         try:
             shipper = open_shipper(self._settings)
+            catch_up(self._settings, shipper)
             while not self._over.wait(EVERY_SECONDS):
                 self._ship(shipper)
             self._ship(shipper)
@@ -124,7 +134,7 @@ def shipping(
     finally:
         gap = thread.finish()
         if gap:
-            on_gap(f"MLflow lacks a part of this run ({gap}); `strata mlflow rebuild` sends it")
+            on_gap(f"MLflow lacks a part of this run ({gap}); it is sent once MLflow is back")
 
 
 def open_shipper(settings: Settings, store: ArtifactStore | None = None) -> Shipper:
@@ -143,6 +153,41 @@ def open_shipper(settings: Settings, store: ArtifactStore | None = None) -> Ship
         cursors=settings.home / "mlflow" / "cursors",
         artifacts=artifacts,
     )
+
+
+def behind(settings: Settings, store: ArtifactStore) -> list[RunRecord]:
+    """Return recent runs that have ended and whose end MLflow was not sent, oldest first."""
+    cursors = settings.home / "mlflow" / "cursors"
+    found: list[RunRecord] = []
+    for record in islice(newest_first(store), RECENT_RUNS):
+        if record.ended is None or time.time() - record.ended < SETTLED_SECONDS:
+            continue
+        try:
+            sent = json.loads((cursors / f"{record.id}.json").read_bytes())["state"]
+        except (OSError, ValueError, KeyError):
+            sent = ""
+        if sent != record.state:
+            found.append(record)
+    return found[::-1]
+
+
+def catch_up(settings: Settings, shipper: Shipper | None = None) -> int:
+    """Send what MLflow missed while it was away; return how many runs it took.
+
+    Imports MLflow only where something is missing. Two processes never do it at once.
+    """
+    store = open_store(settings)
+    lock = FileLock(settings.home / "mlflow" / "catch-up.lock")
+    if not behind(settings, store):
+        return 0
+    try:
+        with lock.acquire(timeout=0):
+            shipper = shipper or open_shipper(settings, store)
+            missing = behind(settings, store)
+            taken = takewhile(shipper.ship, map(snapshot, missing))
+            return sum(1 for _ in taken)
+    except Timeout:
+        return 0
 
 
 def rebuild_mlflow(settings: Settings, say: Callable[[str], None] = lambda _: None) -> int:

@@ -102,15 +102,20 @@ class Shipper:
 
     def ship(self, run: RunSnapshot) -> bool:
         """Send what MLflow lacks of a run; False where something is left for the next call."""
+        self.links = {}
         try:
             self._ship(run)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            self.error = str(error).splitlines()[0][:300]
+            self.error = self._reason(error)
             self._curves.clear()
             self._connection = None
             return False
         self.error = None
         return True
+
+    def _reason(self, error: Exception) -> str:
+        reason = str(error).splitlines()[0]
+        return f"{self.uri} does not answer" if "Max retries" in reason else reason[:300]
 
     def forget(self, run_id: str) -> None:
         """Drop the cursor of a run, so that all of it is compared and sent again."""

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 HERE = Path(__file__).parent
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
-WIDTH, SHARPNESS, COLOURS = 1280, 1.5, 96
+WIDTH, SHARPNESS, COLOURS = 1280, 1.5, 224
 SETTLED_MS = 1500
 """Charts are drawn after the page says that it is ready."""
 
@@ -27,9 +27,9 @@ def take(page: Page, address: str, name: str) -> None:
     page.goto(address, wait_until="networkidle")
     page.get_by_test_id("stSkeleton").first.wait_for(state="detached")
     page.wait_for_timeout(SETTLED_MS)
-    height = page.get_by_test_id("stMainBlockContainer").bounding_box()
-    assert height is not None
-    page.set_viewport_size({"width": WIDTH, "height": int(height["height"]) + 60})
+    block = page.get_by_test_id("stMainBlockContainer").bounding_box()
+    assert block is not None
+    page.set_viewport_size({"width": WIDTH, "height": int(block["height"])})
     page.wait_for_timeout(SETTLED_MS)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     file = HERE / f"{name}.png"
