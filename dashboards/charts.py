@@ -17,6 +17,7 @@ from dashboards.checkpoint_scores import CheckpointScores
 from dashboards.journals import Curve, smooth
 from dashboards.queries import Progress
 
+ENDED_EARLY = {"failed", "stopped", "interrupted"}
 _ROW = 25
 
 
@@ -91,8 +92,8 @@ def timeline_row(step: Step, progress: Progress | None, start: float, now: float
     label = theme.duration(seconds) if timed else step.state
     if running and progress:
         label += f" · {100 * share:.0f} %"
-    if step.state in {"failed", "stopped"}:
-        label = f"{step.state} after {label}"
+    if step.state in ENDED_EARLY:
+        label = f"{step.state} after {label}" if step.ended else step.state
     return {
         "step": step.step,
         "state": step.state,
@@ -108,7 +109,7 @@ def timeline_row(step: Step, progress: Progress | None, start: float, now: float
 
 
 def _bar_colour(step: Step) -> str:
-    if step.state in {"failed", "stopped"}:
+    if step.state in ENDED_EARLY:
         return theme.STATES[step.state]
     return theme.KINDS[theme.kind_of(step.stage)]
 

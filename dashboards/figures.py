@@ -47,7 +47,7 @@ def cards(
     ended = f"until {theme.clock(run.ended)}" if run.ended else ""
     return [
         *(_running_card(step, progress.get(step.step), now) for step in _running(detail)),
-        *_success_cards(scores, "Success so far" if detail.live else "Final success"),
+        *_success_cards(scores, "Final success" if detail.settled else "Success so far"),
         ("Time so far" if detail.live else "Time", theme.duration(seconds), ended),
         ("Steps finished", f"{finished} of {len(detail.steps)}", count),
     ]

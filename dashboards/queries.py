@@ -198,19 +198,25 @@ def run_detail(catalog: Catalog, run_id: str) -> RunDetail:
     """
     run = queries.run(catalog, run_id)
     steps = tuple(queries.steps(catalog, run.id))
-    attempts = tuple(queries.attempts_of_run(catalog, run.id))
-    if present_state(run.state, run.host, run.pid) == INTERRUPTED:
+    attempts = queries.attempts_of_run(catalog, run.id)
+    interrupted = present_state(run.state, run.host, run.pid) == INTERRUPTED
+    if interrupted:
         run, steps = replace(run, state=INTERRUPTED), _interrupt(steps)
-        attempts = tuple(
-            replace(one, state="lost") if one.state == "running" else one for one in attempts
-        )
     return RunDetail(
         run=run,
         steps=steps,
-        attempts=attempts,
+        attempts=tuple(_lost(attempts, all_of_them=interrupted)),
         artifacts=queries.artifacts_of_run(catalog, run.id),
         edges=tuple(reduce_edges(_step_edges(catalog, steps))),
     )
+
+
+def _lost(attempts: Sequence[AttemptRow], *, all_of_them: bool) -> Iterable[AttemptRow]:
+    """Call attempts lost that say they run but have a successor, or whose run is interrupted."""
+    newest = {one.key: one.number for one in sorted(attempts, key=lambda one: one.number)}
+    for one in attempts:
+        gone = all_of_them or one.number < newest[one.key]
+        yield replace(one, state="lost") if gone and one.state == "running" else one
 
 
 def _step_edges(catalog: Catalog, steps: Sequence[Step]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import time
 
 import streamlit as st
 
+from components.catalog.liveness import INTERRUPTED
 from components.contract import NotFound
 from dashboards import charts, figures, graphs, markup, services, source, theme
 from dashboards.queries import RunDetail
@@ -64,6 +65,8 @@ def _top(run_id: str, settled: bool) -> None:
         markup.link("compare", "Compare", runs=run.id),
     ]
     st.html(markup.heading(run.recipe, markup.pill(run.state), facts))
+    if run.state == INTERRUPTED:
+        st.html(markup.banner("Its process is gone; the command that started it continues it."))
     if run.cause and run.state != "done":
         st.html(markup.banner(markup.text(run.cause), error=run.state == "failed"))
     st.html(

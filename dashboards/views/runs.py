@@ -11,7 +11,7 @@ from dashboards.views import new_run
 
 SIZE = 25
 SECONDS = 3
-SHOWN = ("done", "cached", "running", "failed", "pending")
+SHOWN = ("done", "cached", "running", "failed", "interrupted", "pending")
 
 
 def render() -> None:

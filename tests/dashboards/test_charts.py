@@ -116,3 +116,8 @@ def test_an_axis_of_shares_ends_just_above_the_intervals(sample: SampleHome) -> 
     assert domain(0.14) == [0, 0.2]
     assert domain(0.199) == [0, 0.3]
     assert domain(1.0) == [0, 1]
+
+
+def test_an_interrupted_step_says_so_where_its_end_is_unknown() -> None:
+    row = charts.timeline_row(step("agent", "interrupted", 110), None, 100, 100)
+    assert (row["label"], row["colour"]) == ("interrupted", theme.STATES["interrupted"])

@@ -46,6 +46,17 @@ def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> No
     assert "running" not in {attempt.state for attempt in detail.attempts}
 
 
+def test_an_attempt_with_a_successor_is_not_called_running(tmp_path: Path) -> None:
+    sample = build(tmp_path / "home")
+    detail = queries.run_detail(sample.catalog, run_id("e"))
+    (running,) = [attempt for attempt in detail.attempts if attempt.state == "running"]
+    fields = {"stage": running.stage, "run_id": run_id("e"), "state": "running"}
+    record.record_attempt(sample.catalog, running.key, running.number + 1, **fields)
+    again = queries.run_detail(sample.catalog, run_id("e")).attempts
+    states = {one.number: one.state for one in again if one.key == running.key}
+    assert (states[running.number], states[running.number + 1]) == ("lost", "running")
+
+
 def test_runs_are_filtered_and_paged(sample: SampleHome) -> None:
     assert queries.run_page(sample.catalog, recipe="ci").total == 2
     assert queries.run_page(sample.catalog, recipe="ci", state="failed").total == 1

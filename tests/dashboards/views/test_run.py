@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from components.catalog import record
 from dashboards.views import run as run_view
-from tests.dashboards.conftest import Open, html
-from tests.dashboards.sample_home import run_id
+from tests.dashboards.conftest import Open, html, use
+from tests.dashboards.sample_home import build, run_id
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -29,6 +31,17 @@ def test_a_live_run_says_what_it_does(open_page: Open) -> None:
 def test_a_failed_run_says_why(open_page: Open) -> None:
     page = html(open_page("run", run=run_id("d", "ci")))
     assert "the reward is not finite at step 31" in page
+
+
+def test_an_interrupted_run_says_how_it_goes_on(
+    open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build(use(tmp_path / "home", monkeypatch))
+    record.record_run(made.catalog, run_id("e"), host=socket.gethostname(), pid=None)
+    page = html(open_page("run", run=run_id("e")))
+    assert "the command that started it continues it" in page
+    assert "Final success" not in page
+    assert "Now: agentic_base" not in page
 
 
 def test_no_run_in_the_address_means_the_newest(open_page: Open) -> None:
