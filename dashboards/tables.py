@@ -95,7 +95,8 @@ def _spread(name: str, values: Sequence[Score | None]) -> str:
     if moved == 0:
         return '<span class="s-muted">=</span>'
     text = f"{100 * moved:+.1f}" if is_share(name) else f"{moved:+.3f}"
-    apart = last.low > first.high or last.high < first.low
+    known = min(first.n, last.n) > 1  # one observation has an interval without width
+    apart = known and (last.low > first.high or last.high < first.low)
     if not apart:
         return text
     better = (moved > 0) == is_share(name)

@@ -25,8 +25,8 @@ from flows.servers import mlflow_uri, prefect_url
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
-PATIENCE_SECONDS = 60
-"""How long the worker waits for the MLflow that is started beside it."""
+CATCH_UP_SECONDS = 45.0
+"""Time between two looks of the worker for runs that MLflow missed."""
 STANDING = "strata"
 """Name of the deployment that is always there: every recipe, no schedule."""
 
@@ -75,15 +75,14 @@ def work() -> None:
 
 
 def _catch_up() -> None:
-    """Send what MLflow missed before it was started with this worker."""
+    """Send what MLflow missed while it was away, whenever it is there."""
     from flows.shipping import catch_up
 
     here = read_settings()
-    for _ in range(PATIENCE_SECONDS):
+    while True:
+        time.sleep(CATCH_UP_SECONDS)
         if mlflow_uri(here).startswith("http"):
             catch_up(here)
-            return
-        time.sleep(1)
 
 
 async def _deployment(

@@ -2,7 +2,7 @@
 
 Shipping happens in a thread beside the run, because importing MLflow takes seconds and a server may
 be slow. Whatever fails there is told once and never fails the run. It is caught up by the next
-call, the next run, the worker of the next `strata up`, or `strata mlflow rebuild`.
+call, the next run, the worker of `strata up`, or `strata mlflow rebuild`.
 """
 
 from __future__ import annotations

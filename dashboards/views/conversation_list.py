@@ -10,8 +10,10 @@ from dashboards.conversations import Entry
 SIZE = 12
 
 
-def pick(fitting: list[Entry]) -> Entry:
-    """Offer the conversations and return the chosen one; the address names it as `id`."""
+def pick(fitting: list[Entry], artifact: str) -> Entry:
+    """Offer the conversations of an artifact (its key) and return the chosen one; the address then
+    names both, so that it still holds when there is a newer artifact.
+    """
     st.caption(f"{len(fitting):,} conversations")
     ids = [entry.id for entry in fitting]
     asked = st.query_params.get("id", "")
@@ -28,6 +30,7 @@ def pick(fitting: list[Entry]) -> Entry:
     key = f"pick-{page}-{pages}-{asked}"
 
     def remember() -> None:
+        st.query_params["key"] = artifact
         st.query_params["id"] = st.session_state[key].id
 
     with area:

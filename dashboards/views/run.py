@@ -26,6 +26,7 @@ def render() -> None:
         st.html(markup.heading("Run"))
         st.fragment(_wait_for_it, run_every=SECONDS)(str(error))
         return
+    st.query_params["run"] = detail.run.id  # an address without it would mean another run tomorrow
     every = None if detail.settled else SECONDS
     st.fragment(_top, run_every=every)(detail.run.id, detail.settled)
     view = st.segmented_control(

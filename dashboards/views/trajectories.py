@@ -65,7 +65,7 @@ def render() -> None:
         return
     left, right = st.columns([3, 8], gap="large")
     with left:
-        entry = conversation_list.pick(fitting)
+        entry = conversation_list.pick(fitting, key)
     with right:
         _conversation(path, entry, conversations.relatives(entries, entry))
 

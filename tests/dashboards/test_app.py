@@ -182,3 +182,19 @@ def test_a_change_of_a_step_shows_within_five_seconds(
     record.record_step(sample.catalog, run_id("e"), "assistant", state="running")
     expect(page.get_by_text("9 of 18")).to_be_visible(timeout=5000)
     expect(page.get_by_text("Running now")).to_be_visible(timeout=1000)
+
+
+def test_what_is_new_appears_without_a_reload(
+    page: Page, browser: Browser, address: str, sample: SampleHome
+) -> None:
+    name = "20991231-000000-ci-ffff"
+    page.goto(f"{address}run?run={name}")
+    expect(page.get_by_text("no run").first).to_be_visible(timeout=15_000)
+    listed = browser.new_page()
+    listed.goto(address)
+    expect(listed.get_by_text(run_id("a")).first).to_be_visible(timeout=15_000)
+    record.record_run(sample.catalog, name, recipe="ci", state="stopped", cause="asked to stop")
+    expect(page.get_by_text("asked to stop")).to_be_visible(timeout=5000)
+    expect(listed.get_by_text(name)).to_be_visible(timeout=5000)
+    expect(listed.get_by_role("radio", name="stopped")).to_be_visible(timeout=5000)
+    listed.close()

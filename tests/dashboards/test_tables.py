@@ -31,6 +31,13 @@ def test_comparison_colours_what_is_apart() -> None:
     }
     page = tables.compared_scores(runs, "agent")
     assert '<span class="s-up"><b>+40.0</b></span>' in page
+    once = {
+        name: [CheckpointScores("agent", "k", {"bits_per_byte/code": Score(v, 1, v, v)})]
+        for name, v in (("a", 3.8), ("b", 3.7))
+    }
+    page = tables.compared_scores(once, "agent")
+    assert "-0.100" in page
+    assert "s-up" not in page, "one observation decides nothing"
     same = {"x": runs["x"], "y": runs["x"]}
     assert 'class="s-muted">=<' in tables.compared_scores(same, "agent")
     lacking = {"x": runs["x"], "y": []}

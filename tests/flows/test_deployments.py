@@ -24,8 +24,15 @@ from flows.train import FLOW_NAME
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)
+    for patience in range(5, -1, -1):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not patience:  # its database is busy; it asks to come again
+                raise
+            time.sleep(1)
+    return None
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,9 @@ def test_an_interrupted_run_says_how_it_goes_on(
 
 
 def test_no_run_in_the_address_means_the_newest(open_page: Open) -> None:
-    assert run_id("e") in html(open_page("run"))
+    page = open_page("run")
+    assert run_id("e") in html(page)
+    assert page.query_params["run"] == run_id("e")
 
 
 def test_links_lead_to_the_run_in_prefect_and_mlflow(open_page: Open) -> None:
