@@ -196,7 +196,7 @@ class Shipper:
     def _ship_step(
         self, run: RunSnapshot, step: StepSnapshot, position: int, cursor: Cursor
     ) -> None:
-        client, experiment = self._connect()
+        client, _ = self._connect()
         assert step.key is not None
         name = f"{step.step}:{step.key}"
         shipped = cursor.steps.get(name)
@@ -204,10 +204,7 @@ class Shipper:
         if shipped is not None and final and shipped.state == step.state:
             return
         if shipped is None:
-            tags = _step_tags(run, step) | {"mlflow.parentRunId": cursor.parent}
-            at = int((step.started or run.created) * 1000)
-            created = client.create_run(experiment.experiment_id, at, tags=tags, run_name=step.step)
-            shipped = cursor.steps[name] = Shipped(created.info.run_id)
+            shipped = cursor.steps[name] = Shipped(self._child(run, step, cursor.parent))
             self._save(run.id, cursor)
         self._ship_curve(client, name, step, shipped)
         tags = [RunTag(key, value) for key, value in self._attempt_tags(step).items()]
@@ -220,6 +217,20 @@ class Shipper:
         ended = int(step.ended * 1000) if step.ended else None
         client.set_terminated(shipped.run, _MLFLOW_STATE[step.state], ended)
         shipped.state = step.state
+
+    def _child(self, run: RunSnapshot, step: StepSnapshot, parent: str) -> str:
+        """Return MLflow's id of a step's run, made unless an earlier request did, whose answer was
+        lost on the way.
+        """
+        client, experiment = self._connect()
+        mine = {"strata.run_id": run.id, "strata.step": step.step, "strata.key": step.key}
+        wanted = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in mine.items())
+        for found in client.search_runs([experiment.experiment_id], wanted, max_results=1):
+            return found.info.run_id
+        tags = _step_tags(run, step) | {"mlflow.parentRunId": parent}
+        at = int((step.started or run.created) * 1000)
+        made = client.create_run(experiment.experiment_id, at, tags=tags, run_name=step.step)
+        return made.info.run_id
 
     def _ship_curve(
         self, client: MlflowClient, name: str, step: StepSnapshot, shipped: Shipped

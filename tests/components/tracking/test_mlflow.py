@@ -239,6 +239,19 @@ def test_shipping_again_without_the_cursor_changes_nothing(world, uri, tmp_path)
         assert len(shown.client.search_model_versions("name = 'strata-ci'")) == 1
 
 
+def test_a_step_that_the_cursor_does_not_know_is_not_made_twice(world, uri, tmp_path):
+    sender = shipper(world, uri, tmp_path)
+    assert sender.ship(world.run())
+    file = tmp_path / "cursors" / f"{RUN}.json"
+    cursor = json.loads(file.read_text())
+    cursor["steps"] = {k: v for k, v in cursor["steps"].items() if not k.startswith("agent:")}
+    file.write_text(json.dumps(cursor))
+    assert shipper(world, uri, tmp_path).ship(world.run())
+    shown = Shown(uri)
+    assert shown.count == 5
+    assert shown.curve("agent", "train/loss") == list(range(POINTS))
+
+
 def test_a_running_step_grows_and_a_continued_run_goes_on(tmp_path, uri):
     world = World(ArtifactStore(LocalStore(tmp_path / "store"), tmp_path / "locks"))
     step = StepSnapshot("agent", "rl", "running", "agent-key", 1, "", 110.0)
