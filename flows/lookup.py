@@ -73,6 +73,11 @@ def _artifact(store: ArtifactStore, name: str, steps: list[str]) -> Found:
             raise NotFound(name)
         return Found(manifest=store.find(digits))
     except NotFound:
+        if not steps:
+            raise NotFound(
+                f"there is no run yet that {name!r} could belong to: start one with "
+                "`strata run toy`"
+            ) from None
         best = suggest(name, steps)
         hint = f" Did you mean {best[0]}?" if best else ""
         raise NotFound(

@@ -61,9 +61,16 @@ def read_file(path: Path, model: type[BaseModel]) -> list[Change]:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"there is no overlay file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from None
+        raise NotFound(
+            f"there is no overlay file {path}.\nCorrect the path after --file; relative ones start "
+            f"at {Path.cwd()}."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: byte {error.start} is no UTF-8.\nSave it as UTF-8.") from None
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read: {error.strerror}.\nGive a readable .toml, .yaml or .json file."
+        ) from None
     values = _parse(path, text)
     if not isinstance(values, Mapping):
         raise BadInput(f"{path}: expected a table of steps at the top, such as [agent]")
@@ -155,10 +162,16 @@ def _assign(values: dict[str, Any], model: BaseModel, change: Change, depth: int
     field = type(model).model_fields.get(name)
     if field is None:
         raise BadInput(_unknown(change, depth, type(model).model_fields, type(model)))
+    current = getattr(model, name)
     if depth == len(change.path) - 1:
         values[name] = read_value(change.value, field.annotation, name)
+        if isinstance(current, BaseModel) and isinstance(values[name], str | int | float):
+            one = f"{change.name}.{next(iter(type(current).model_fields))}"
+            raise BadInput(
+                f"{change.name} = {change.value} (from {change.origin}): {change.name} is a table "
+                f"of settings; set one of them, such as {one}"
+            )
         return
-    current = getattr(model, name)
     if isinstance(current, BaseModel):
         if not isinstance(values[name], dict):
             values[name] = {key: getattr(current, key) for key in type(current).model_fields}
@@ -271,17 +284,64 @@ def suggest(word: str, known: Iterable[str], *, least: float = 0.5) -> list[str]
 
 
 def _explain(error: ValidationError, model: type[BaseModel], changes: list[Change]) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A misspelt key is the cause of the missing one that is reported before it.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     path = tuple(str(part) for part in first["loc"])
     culprit = next((c for c in reversed(changes) if _touches(path, c.path)), None)
     name = culprit.name if culprit else ".".join(path)
     given = first["input"] if culprit is None else culprit.value
     origin = f" (from {culprit.origin})" if culprit else ""
     about = description(model, culprit.path if culprit else path)
-    lines = [
-        f"{name} = {str(given)[:120]!s}{origin}: {first['msg'].removeprefix('Value error, ')}."
-    ]
+    message = first["msg"].removeprefix("Value error, ")
+    inside = _inside(given, path[len(culprit.path) :]) if culprit else []
+    if inside:
+        name, given, about = ".".join([name, *inside]), first["input"], ""
+    if first["type"] == "missing":
+        return f"{name}{origin}: this field is required.\n{_shortened(given)} lacks it."
+    if first["type"] == "extra_forbidden":
+        missing = [str(e["loc"][-1]) for e in errors if e["type"] == "missing"]
+        known = [*missing, *_entry_fields(model, culprit.path if culprit else ())]
+        best = suggest(path[-1], known)
+        message = f"unknown key {path[-1]!r}" + (f". Did you mean {best[0]}?" if best else "")
+    ending = "" if message.endswith("?") else "."
+    lines = [f"{name} = {_shortened(given)}{origin}: {message}{ending}"]
     return "\n".join([*lines, *([f"{name}: {about}"] if about else [])])
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
+def _inside(value: Any, rest: tuple[str, ...]) -> list[str]:
+    """Return the steps from a value to what is wrong inside it, without the tags of unions."""
+    steps: list[str] = []
+    for place, part in enumerate(rest):
+        if isinstance(value, list | tuple) and part.isdigit():
+            value = value[int(part)]
+        elif isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif place < len(rest) - 1:
+            continue
+        steps.append(part)
+    return steps
+
+
+def _entry_fields(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    """Return the field names of the models that the list at `path` may hold."""
+    kind: type[BaseModel] | None = model
+    for name in path[:-1]:
+        kind = inner_model(kind, name) if kind else None
+    field = kind.model_fields.get(path[-1]) if kind and path else None
+    entries = [a for k in alternatives(field.annotation if field else None) for a in get_args(k)]
+    kinds = [kind for entry in entries for kind in alternatives(entry)]
+    return [
+        name
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+        for name in kind.model_fields
+    ]
 
 
 def _touches(location: tuple[str, ...], path: tuple[str, ...]) -> bool:

@@ -67,7 +67,7 @@ def test_every_command_is_in_the_overview():
         (["plan", "toy", "--set", "tasks.phrasing=prose"], 2, "'keys' or 'words'"),
         (["run", "toy", "--set", "resources.agnet.threads=1"], 2, "agent"),
         (["status"], 5, "strata run toy"),
-        (["show", "nothing"], 5, "strata runs"),
+        (["show", "nothing"], 5, "strata run toy"),
         (["logs", "agent"], 5, "agent"),
         (["why", "agent"], 5, "agent"),
         (["eval", "agent"], 5, "agent"),
