@@ -41,17 +41,25 @@ def files(source: LocalFiles) -> list[tuple[str, Path]]:
         for match in matches:
             inside = sorted(match.rglob("*")) if match.is_dir() else [match]
             top = match if match.is_dir() else match.parent
-            found |= {
-                path.relative_to(top).as_posix(): path
-                for path in inside
-                if path.is_file() and (kind(path) in KINDS or path == match)
-            }
+            wanted = [path for path in inside if kind(path) in KINDS or path == match]
+            _refuse_broken_links(wanted)
+            found |= {path.relative_to(top).as_posix(): path for path in wanted if path.is_file()}
     if not found:
         raise BadInput(
             f"{source.paths[0]}: the source is empty, no file ends in {', '.join(KINDS)}"
             f" (also with {', '.join(PACKINGS)}).\nCorrect corpus.sources.paths."
         )
     return sorted(found.items())
+
+
+def _refuse_broken_links(paths: Iterable[Path]) -> None:
+    """Raise BadInput for a link to nothing: text would be missing in silence."""
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            raise BadInput(
+                f"{path}: a link to {path.readlink()}, which is not there.\n"
+                "Repair or remove the link."
+            )
 
 
 def _matches(given: str) -> list[Path]:
@@ -75,8 +83,9 @@ def revision(source: LocalFiles, cache: Path) -> str:
     found = files(source)
     try:
         return "sha256:" + combined_sha256(found, cache)
-    except OSError as error:
-        raise BadInput(f"{error.filename}: {error.strerror}.\nMake the file readable.") from error
+    except OSError as error:  # a failed read does not name its file, a failed open does
+        named = error.filename or ", ".join(source.paths)
+        raise BadInput(f"{named}: {error.strerror}.\nMake the file readable.") from error
 
 
 def documents(source: LocalFiles, seed: int) -> Iterator[Document]:
@@ -113,8 +122,11 @@ def _json_lines(source: LocalFiles, path: Path) -> Iterator[Document]:
             continue
         try:
             record = json.loads(_decode(line, path, number))
-        except (json.JSONDecodeError, RecursionError) as error:
-            why = f"no JSON ({error})"
+        except json.JSONDecodeError as error:
+            why = f"no JSON ({error.msg} at character {error.pos + 1})"
+            raise _bad_record(path, number, why, "Correct or remove the line.") from error
+        except RecursionError as error:
+            why = "no JSON that can be read (nested too deeply)"
             raise _bad_record(path, number, why, "Correct or remove the line.") from error
         if not isinstance(record, dict):
             raise _bad_record(path, number, "no JSON object", "Write one object a line.")
