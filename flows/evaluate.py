@@ -77,6 +77,11 @@ def artifacts_of(store: ArtifactStore, run: RunRecord, steps: Iterable[str]) -> 
         step = run.steps.get(name)
         key = step.key if step is not None and step.digest is not None else None
         manifest = store.manifest(step.stage, key) if step is not None and key else None
+        if manifest is None and key:
+            raise NotFound(
+                f"run {run.id} made {name}, but its artifact is gone or damaged: run its recipe "
+                "again, which makes it anew"
+            )
         if manifest is None:
             raise NotFound(f"run {run.id} has not made {name}: `strata status {run.id}` shows more")
         found[name] = manifest

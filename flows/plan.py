@@ -143,6 +143,8 @@ class Planner:
             if not problems:
                 return replace(planned, state="cached", manifest=manifest, cost=Cost())
             return replace(planned, state="runs", reasons=(f"damaged: {problems[0]}",))
+        if self.store.unreadable(planned.stage.name, key):
+            return replace(planned, state="runs", reasons=("damaged: its manifest is unreadable",))
         if planned.name in self.accept_stale:
             stale = self._stale(planned, now)
             if stale is not None:

@@ -114,6 +114,7 @@ def find_run(store: ArtifactStore, name: str = "") -> RunRecord:
     if name in {"", "latest"}:
         newest = next(newest_first(store), None)
         if newest is None:
+            _refuse_torn(store, list(store.objects.names("runs")))
             raise NotFound("there is no run yet: start one with `strata run toy`")
         return newest
     exact = load_run(store, name)
@@ -125,8 +126,20 @@ def find_run(store: ArtifactStore, name: str = "") -> RunRecord:
         raise BadInput(f"several runs are named like {name}: {shown}. Give more of the id.")
     found = load_run(store, fitting[0]) if fitting else None
     if found is None:
+        _refuse_torn(store, fitting)
         raise NotFound(f"there is no run named like {name}: `strata runs` lists them")
     return found
+
+
+def _refuse_torn(store: ArtifactStore, run_ids: list[str]) -> None:
+    """Raise BadInput for the first of these runs that has a record, since it could not be read."""
+    for run_id in run_ids:
+        place = f"runs/{run_id}/run.json"
+        if store.objects.read(place) is not None:
+            raise BadInput(
+                f"the record of run {run_id} is damaged: {store.objects.directory('') / place}\n"
+                "Move it aside; its artifacts are kept, and the same recipe finds them again."
+            )
 
 
 def run_with(

@@ -24,8 +24,15 @@ from typing import Any, Protocol
 
 import pydantic_core
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
-from components.artifacts.manifest import FileRecord, Manifest, file_sha256
+from components.artifacts.manifest import (
+    MANIFEST_FORMAT,
+    FileRecord,
+    Manifest,
+    content_digest,
+    file_sha256,
+)
 from components.contract import BadInput, NotFound
 from components.settings import Settings
 
@@ -107,10 +114,15 @@ class LocalStore:
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            error.filename = str(target)  # a failed write does not name its file
+            raise
         return temporary
 
 
@@ -168,9 +180,17 @@ class ArtifactStore:
         self._locks = locks
 
     def manifest(self, stage: str, key: str) -> Manifest | None:
-        """Return the manifest of an artifact, or None where it does not exist."""
+        """Return the manifest of an artifact, or None where it does not exist or is damaged.
+
+        Raises BadInput for the manifest of another version of Strata.
+        """
         data = self.objects.read(f"{_place(stage, key)}/manifest.json")
-        return None if data is None else Manifest.model_validate_json(data)
+        return None if data is None else _parse(data, f"{_place(stage, key)}/manifest.json")
+
+    def unreadable(self, stage: str, key: str) -> bool:
+        """Return whether a manifest is there that cannot be read."""
+        there = self.objects.read(f"{_place(stage, key)}/manifest.json") is not None
+        return there and self.manifest(stage, key) is None
 
     def manifests(self) -> Iterator[Manifest]:
         """Yield every committed artifact, by stage and key."""
@@ -263,14 +283,22 @@ class ArtifactStore:
         """Set a damaged artifact aside: its manifest moves to `condemned/`, so that it is made
         again.
         """
-        place = _place(manifest.stage, manifest.key)
         with self.lock(manifest.key):
             current = self.manifest(manifest.stage, manifest.key)
-            if current is None or current.attempt != manifest.attempt:
-                return
-            data = manifest.model_dump_json(indent=1).encode()
-            self.objects.write(f"{place}/condemned/{time.time_ns()}.json", data)
-            self.objects.delete(f"{place}/manifest.json")
+            if current is not None and current.attempt == manifest.attempt:
+                self._set_aside(manifest.stage, manifest.key)
+
+    def condemn_unreadable(self, stage: str, key: str) -> None:
+        """Set a manifest aside that cannot be read, so that the artifact is made again."""
+        with self.lock(key):
+            if self.unreadable(stage, key):
+                self._set_aside(stage, key)
+
+    def _set_aside(self, stage: str, key: str) -> None:
+        place = _place(stage, key)
+        data = self.objects.read(f"{place}/manifest.json") or b""
+        self.objects.write(f"{place}/condemned/{time.time_ns()}.json", data)
+        self.objects.delete(f"{place}/manifest.json")
 
     @contextmanager
     def lock(self, key: str, *, timeout: float = -1) -> Generator[None]:
@@ -299,6 +327,29 @@ def open_store(settings: Settings) -> ArtifactStore:
 
 def _place(stage: str, key: str) -> str:
     return f"artifacts/{stage}/{key}"
+
+
+def _parse(data: bytes, name: str) -> Manifest | None:
+    """Read a manifest; None where it is damaged: no JSON, fields missing, or another digest than
+    that of its own list of files.
+    """
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError:
+        return _refuse_other_format(data, name)
+    return manifest if manifest.digest == content_digest(manifest.files) else None
+
+
+def _refuse_other_format(data: bytes, name: str) -> None:
+    try:
+        found = pydantic_core.from_json(data)["format"]
+    except (ValueError, TypeError, KeyError):
+        return
+    if isinstance(found, int) and found > MANIFEST_FORMAT:
+        raise BadInput(
+            f"{name} has format {found}, this version of Strata reads {MANIFEST_FORMAT}.\n"
+            "Use the version that wrote it, or another STRATA_HOME."
+        )
 
 
 def _wrong_size(directory: Path, file: FileRecord) -> str | None:

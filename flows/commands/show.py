@@ -34,7 +34,9 @@ def show(name: str = "latest", *, json: bool = False) -> None:
         _show_artifact(store, found.manifest, json)
     elif found.step is not None and found.run is not None:
         step = found.run.steps[found.step]
-        emit(step.model_dump()) if json else print(f"{found.step}: {step.state}; no artifact yet")
+        emit(step.model_dump()) if json else print(
+            f"{found.step}: {step.state}; no artifact yet, or a damaged one"
+        )
     elif found.run is not None:
         _show_run(store, found.run, json)
 
@@ -180,10 +182,13 @@ def verify(name: str = "", *, json: bool = False) -> None:
     found = find(store, name).manifest if name else None
     manifests = [found] if found else list(store.manifests())
     problems = {m.key: bad for m in manifests if (bad := store.damaged(m))}
+    attempted = [] if found else list(store.keys())
+    torn = [key for stage, key in attempted if store.unreadable(stage, key)]
+    problems |= {key: ["its manifest is unreadable"] for key in torn}
     if json:
-        emit({"checked": len(manifests), "damaged": problems})
+        emit({"checked": len(manifests) + len(torn), "damaged": problems})
     else:
-        print(f"{len(manifests)} artifacts checked, {len(problems)} damaged")
+        print(f"{len(manifests) + len(torn)} artifacts checked, {len(problems)} damaged")
     if problems:
         first = next(iter(problems))
         raise Damaged(
