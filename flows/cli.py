@@ -7,7 +7,6 @@ standard error; the exit codes are those of `components.execution.exit_codes`.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import Any
@@ -153,7 +152,7 @@ def refuse_unknown(command: str) -> None:
 
 def _explain(error: BaseException) -> int:
     """Print an error in at most eight lines and return its exit code."""
-    from components.execution.exit_codes import ExitCode, exit_code
+    from components.execution.exit_codes import ExitCode, exit_code, machine_fault
 
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
@@ -163,8 +162,11 @@ def _explain(error: BaseException) -> int:
     code = exit_code(error)
     if isinstance(error, KeyboardInterrupt):
         text = "interrupted"
+    elif fault := machine_fault(error):
+        text = fault
     elif isinstance(error, OSError):
-        text = _system_error(error)
+        where = f" ({error.filename})" if error.filename else ""
+        text = f"{error.strerror or error}{where}\n--debug shows where."
     elif code is ExitCode.FAILED and not getattr(error, "exit_code", None):
         text = f"{type(error).__name__}: {error}\nA fault of strata itself: --debug shows where."
     else:
@@ -172,20 +174,6 @@ def _explain(error: BaseException) -> int:
     lines = [line for line in text.splitlines() if line.strip()][:8]
     print("\n".join(["error: " + lines[0], *("  " + line for line in lines[1:])]), file=sys.stderr)
     return int(code)
-
-
-def _system_error(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    fixes = {
-        errno.ENOSPC: "the disk is full: free some space, the same command goes on",
-        errno.EDQUOT: "the disk quota is used up: free some space, the same command goes on",
-        errno.EROFS: "the file system is read-only: set STRATA_HOME to a directory you may write",
-        errno.EACCES: "permission denied: set STRATA_HOME to a directory you may write",
-        errno.EADDRINUSE: "the port is in use: set STRATA_DASHBOARD_PORT and the like",
-    }
-    return (
-        f"{error.strerror or error}{where}\n{fixes.get(error.errno or 0, '--debug shows where.')}"
-    )
 
 
 def _version() -> str:

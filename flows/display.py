@@ -22,6 +22,7 @@ MARKS = {
     "failed": "✗",
     "stopped": "■",
     "pending": " ",
+    "skipped": " ",
 }
 
 
@@ -84,7 +85,8 @@ def _lines(run: Run, over: threading.Event) -> None:
         if waited >= LINE_SECONDS:
             waited = 0.0
             running = [view for view in run.board.steps.values() if view.state == "running"]
-            _print("\n".join(f"  {line(view)}" for view in running))
+            for view in running:
+                _print(f"  {line(view)}")
 
 
 def _print(text: str) -> None:

@@ -14,12 +14,23 @@ from components.settings import Settings
 from flows.context import Run
 from flows.run import Pipeline
 
+CLIENT_RETRIES = 3
+"""Pauses of 2, 4 and 8 s; Prefect's own 5 hold a run for 150 s when its server has died."""
+_LOGGERS = (
+    "prefect",
+    "prefect.flow_runs",
+    "prefect.task_runs",
+    "prefect._internal.concurrency",
+    "EventsWorker",
+)
+
 
 def with_prefect(run: Run, pipeline: Pipeline) -> None:
     """Make the run's steps as a Prefect flow; raises the first failure of a step."""
     with _api(run) as url:
         from prefect.settings import (
             PREFECT_API_URL,
+            PREFECT_CLIENT_MAX_RETRIES,
             PREFECT_HOME,
             PREFECT_LOGGING_TO_API_ENABLED,
             temporary_settings,
@@ -27,6 +38,7 @@ def with_prefect(run: Run, pipeline: Pipeline) -> None:
 
         here: Any = {
             PREFECT_API_URL: url,
+            PREFECT_CLIENT_MAX_RETRIES: CLIENT_RETRIES,
             PREFECT_HOME: str(run.settings.home / "prefect"),
             PREFECT_LOGGING_TO_API_ENABLED: False,
         }
@@ -34,7 +46,7 @@ def with_prefect(run: Run, pipeline: Pipeline) -> None:
             from flows.train import as_flow
 
             # Our own display tells what happens; Prefect's log would run through the live table.
-            for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "EventsWorker"):
+            for name in _LOGGERS:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             as_flow(run, pipeline)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from components.artifacts.identity import code_digest
 from components.artifacts.manifest import InputRecord, Manifest
 from components.contract import Stage, StageConfig
-from components.execution.exit_codes import ExitCode
+from components.execution.exit_codes import exit_code, machine_fault
 from components.execution.request import StageRequest
 from flows.attempts import Interrupted, StepFailed, make
 from flows.context import Run
@@ -44,15 +44,15 @@ def produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Give
         _refuse_late(run, name)
         return _produce(run, name, stage, config, inputs)
     except Interrupted as error:
-        run.register.step(name, state="stopped", ended=time.time(), cause=str(error))
-        run.board.ended(name, "stopped")
         run.failures.append(error)
+        run.board.ended(name, "stopped")
+        run.register.step(name, state="stopped", ended=time.time(), cause=str(error))
         raise
     except Exception as error:
         failed = error if isinstance(error, StepFailed) else _as_failure(name, error)
-        run.register.step(name, state="failed", ended=time.time(), cause=failed.cause)
+        run.failures.append(failed)  # first: the disk that failed the step may fail its record
         run.board.ended(name, "failed")
-        run.failures.append(failed)
+        run.register.step(name, state="failed", ended=time.time(), cause=failed.cause)
         if failed is error:
             raise
         raise failed from error
@@ -111,6 +111,7 @@ def _refuse_late(run: Run, name: str) -> None:
 
 def _sound(run: Run, stage: Stage, key: str) -> Manifest | None:
     """Return the artifact at a key; one with missing files is set aside first."""
+    run.store.condemn_unreadable(stage.name, key)
     manifest = run.store.manifest(stage.name, key)
     problems = run.store.missing(manifest) if manifest else []
     if manifest is None or not problems:
@@ -158,5 +159,5 @@ def _records(inputs: Given) -> list[InputRecord]:
 
 def _as_failure(step: str, error: Exception) -> StepFailed:
     """Give an error of the orchestration itself the form of a failed step."""
-    code = int(getattr(error, "exit_code", ExitCode.FAILED))
-    return StepFailed(step, code, str(error) or type(error).__name__)
+    cause = machine_fault(error) or str(error) or type(error).__name__
+    return StepFailed(step, int(exit_code(error)), cause)

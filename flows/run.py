@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -31,6 +31,7 @@ from flows.board import Board, StepView
 from flows.context import Run
 from flows.overlay import suggest
 from flows.plan import Plan, PlannedStep, Planner
+from flows.preflight import refuse_full, refuse_missing
 from flows.register import Register
 from flows.runs import RunRecord, StepRecord, new_id, run_lock, run_with
 
@@ -111,7 +112,8 @@ def carry_out(
 ) -> Outcome:
     """Make what the plan lacks and return what was done; `shipper` sends the run to MLflow.
 
-    Raises StepFailed, Interrupted, or TryAgain where another process works on the same run.
+    Raises StepFailed, Interrupted, TryAgain where another process works on the same run, and
+    EnvironmentMissing where this machine lacks what a step needs.
     """
     started = time.time()
     store = open_store(settings)
@@ -120,11 +122,15 @@ def carry_out(
         if record.state != "done":
             record = _all_cached(store, settings, record, plan)
         return Outcome(record, (), tuple(plan.cached), time.time() - started, record.links)
+    refuse_missing(plan, job.resources_of, settings.home)
     with run_lock(settings, record.id):
         run = _open_run(job, settings, store, record, plan)
         try:
             with shipper(run):  # outside, so that it sends the final state too
                 return _work(run, job.pipeline, engine, watcher, started)
+        except Exception as error:
+            refuse_full(settings.home, error)
+            raise
         finally:
             run.register.close()
 
@@ -236,11 +242,10 @@ def _work(
             stack.enter_context(watcher(run))
             stack.enter_context(stop_on_signal(run))
             engine(run, pipeline)
-    except Interrupted as error:
-        _close(run, "stopped", str(error))
-        raise
     except BaseException as error:
-        _close(run, "failed", str(error))
+        # Where a full disk keeps the record from being written, the first error is to be told.
+        with suppress(OSError):
+            _close(run, "stopped" if isinstance(error, Interrupted) else "failed", str(error))
         raise
     _close(run, "done", None)
     cached = [name for name in run.plan.steps if name not in run.executed]

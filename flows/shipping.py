@@ -143,7 +143,7 @@ def open_shipper(settings: Settings, store: ArtifactStore | None = None) -> Ship
 
     # What they have to say runs through the live table; what matters is told by `error`.
     for name in ("mlflow", "alembic", "urllib3.connectionpool"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     uri = mlflow_uri(settings)
     artifacts = mlflow_artifacts(settings)
     artifacts.mkdir(parents=True, exist_ok=True)

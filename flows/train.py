@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from components.artifacts.store import open_store
 from components.contract import Stage, StageConfig, TryAgain
+from components.execution.exit_codes import machine_fault
 from components.settings import settings
 from flows.context import Run
 from flows.display import watch
@@ -85,6 +86,8 @@ def as_flow(run: Run, pipeline: Pipeline) -> None:
     except Exception as error:
         if run.failures:
             raise run.failures[0] from None
+        if machine_fault(error) is not None:
+            raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         if any(run.register.run.steps[name].digest is None for name in run.wanted):
             raise TryAgain(

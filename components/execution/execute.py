@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +36,7 @@ from components.contract import (
     TryAgain,
     load_function,
 )
-from components.execution.exit_codes import ExitCode, exit_code
+from components.execution.exit_codes import ExitCode, disk_is_full, exit_code, machine_fault
 from components.execution.numerics import numerics, reset_global_state
 from components.execution.request import StageRequest, open_inputs, open_verified, read_request
 from components.tracking.journal import Journal
@@ -73,7 +73,9 @@ def execute(path: Path, *, rank: int = 0, stop: StopSignal | None = None) -> Exi
         code = ExitCode.DONE
     except BaseException as error:
         code = exit_code(error)
-        outcome["cause"] = str(error) or type(error).__name__
+        outcome["cause"] = machine_fault(error, path.parent) or str(error) or type(error).__name__
+        if disk_is_full(error):  # what was half written is of no use, the space it takes is
+            LocalStore(path.parent).delete("files")
         if code is ExitCode.FAILED:
             traceback.print_exc()
             outcome["cause"] = f"{type(error).__name__}: {error}"
@@ -83,7 +85,11 @@ def execute(path: Path, *, rank: int = 0, stop: StopSignal | None = None) -> Exi
     sys.stderr.flush()
     if rank == 0 and path.parent.is_dir():
         outcome |= {"code": int(code), "ended": time.time()}
-        LocalStore(path.parent).write("result.json", json.dumps(outcome).encode())
+        try:
+            LocalStore(path.parent).write("result.json", json.dumps(outcome).encode())
+        except OSError as error:  # the exit code says the most important part
+            print(f"result.json was not written: {error}", file=sys.stderr)
+            code = exit_code(error) if code is ExitCode.FAILED else code
     return code
 
 
@@ -197,7 +203,8 @@ def _heartbeat(
     def beat() -> None:
         while True:
             record = {"time": time.time(), "pid": os.getpid(), **journal.last_progress}
-            objects.write("progress.json", json.dumps(record).encode())
+            with suppress(OSError):  # a full disk ends the stage, which can say so, not this thread
+                objects.write("progress.json", json.dumps(record).encode())
             if store.fence(attempt.stage, attempt.key) > attempt.number:
                 stop.request()
             if done.wait(HEARTBEAT_SECONDS):

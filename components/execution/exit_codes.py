@@ -6,7 +6,10 @@ the contract.
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import IntEnum
+from pathlib import Path
 
 from components.contract import StageFailure, Stopped
 
@@ -40,6 +43,39 @@ MEANINGS = {
 }
 
 
+MACHINE_FAULTS = {
+    errno.ENOSPC: "The disk is full: free some space; the same command goes on.",
+    errno.EDQUOT: "The disk quota is used up: free some space; the same command goes on.",
+    errno.EROFS: "The file system is read-only: write elsewhere, such as with another STRATA_HOME.",
+    errno.EACCES: "You may not write there: write elsewhere, such as with another STRATA_HOME.",
+    errno.EADDRINUSE: "The port is in use: choose another one.",
+}
+"""System errors that a second attempt would meet again, and what to do about each."""
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Return whether an error says so; some libraries keep the words and drop the number."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in str(error)
+
+
+def machine_fault(error: BaseException, place: Path | None = None) -> str | None:
+    """Say what the machine lacks, where and what to do; None for every other error.
+
+    `place` is named where the error names no file.
+    """
+    number = errno.ENOSPC if disk_is_full(error) else getattr(error, "errno", None)
+    if number not in MACHINE_FAULTS or not isinstance(number, int):
+        return None
+    where = getattr(error, "filename", None) or place
+    what = os.strerror(number)
+    return (
+        f"{what}: {where}\n{MACHINE_FAULTS[number]}"
+        if where
+        else f"{what}.\n{MACHINE_FAULTS[number]}"
+    )
+
+
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code that an exception leaving a stage or a command stands for."""
     if isinstance(error, StageFailure):
@@ -48,6 +84,8 @@ def exit_code(error: BaseException) -> ExitCode:
         return ExitCode.PREEMPTED
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
+    if machine_fault(error) is not None:
+        return ExitCode.ENVIRONMENT
     return ExitCode.FAILED
 
 

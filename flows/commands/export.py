@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore, open_store
-from components.contract import BadInput, NotFound, load_function
+from components.contract import BadInput, EnvironmentMissing, NotFound, load_function
 from components.settings import Settings, settings
 from flows.commands.output import emit, say
 from flows.display import watch
@@ -18,6 +18,7 @@ from flows.engine import to_mlflow, with_prefect
 from flows.evaluate import artifacts_of, release
 from flows.lookup import Found, find
 from flows.run import carry_out, make_plan
+from flows.server_processes import port_holder
 
 
 def export(
@@ -96,6 +97,7 @@ def serve(
     port
         Port to listen on.
     """
+    refuse_port(port)
     folder, tokenizer, name = Path(model), None, Path(model).resolve().name
     if not (folder / "config.json").exists():
         here = settings()
@@ -106,6 +108,19 @@ def serve(
         folder, tokenizer=tokenizer, host=host, port=port, name=name
     )
     return 0
+
+
+def refuse_port(port: int) -> None:
+    """Raise BadInput for a number that is no port, EnvironmentMissing for a port in use: loading
+    a model first would take a while.
+    """
+    if not 0 < port < 65536:
+        raise BadInput(f"--port {port}: a port is a number from 1 to 65535")
+    holder = port_holder(port)
+    if holder:
+        raise EnvironmentMissing(
+            f"port {port} is taken by {holder}: end it, or choose another one with --port"
+        )
 
 
 def _folders(store: ArtifactStore, name: str) -> tuple[Path, Path | None]:

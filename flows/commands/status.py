@@ -12,7 +12,7 @@ from components.artifacts.store import ArtifactStore, open_store
 from components.catalog.liveness import present_state
 from components.contract import BadInput
 from components.settings import settings
-from flows.commands.output import emit, table, when
+from flows.commands.output import emit, say, table, when
 from flows.display import MARKS, duration
 from flows.runs import RunRecord, StepRecord, find_run, newest_first
 
@@ -103,7 +103,7 @@ def runs(*, limit: int = 20, json: bool = False) -> None:
         emit([{**_run(record), "state": state_of(record)} for record in found])
         return
     if not found:
-        print("no run yet: start one with `strata run toy`")
+        say("no run yet: start one with `strata run toy`")
         return
     rows: list[list[Any]] = [
         [
