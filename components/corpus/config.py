@@ -131,6 +131,7 @@ class NearDuplicates(StageConfig):
 DEFAULT_SOURCES: tuple[Source, ...] = (
     DebianPackage(name="wordnet-base", parser="wordnet", domain="general", fallback=("stdlib",)),
     DebianPackage(name="dict-gcide", parser="dict", domain="general", fallback=("torch",)),
+    DebianPackage(name="dict-foldoc", parser="dict", domain="general", fallback=("pandas",)),
     DebianPackage(
         name="python-sympy-doc",
         parser="html",

@@ -2,18 +2,25 @@
 
 A `.dz` file is gzip with an index in its header, so gzip reads it. The numbers in the index are
 base 64 with the digits A-Z a-z 0-9 + /, most significant first.
+
+A document is a page of neighbouring entries, as in the printed book. Single entries are a line or
+two, and a model that reads little else learns to look back no further: after 0.4M tokens of them
+mid-training taught a 0.66M model no tool call at all, after as many of long documents 58 %.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from components.corpus.document import Document, in_hash_order
 
 FILES = ("usr/share/dictd/*.index",)
+
+PAGE_CHARACTERS = 3_000
+"""A page ends with the entry that reaches this; ours, about the longest context of `toy`."""
 
 _DIGITS = {
     letter: value
@@ -28,7 +35,7 @@ _ROMAN_MARK = re.compile(r"\[[^\]\s]{1,3}\]")
 
 
 def read(root: Path, paths: list[Path], seed: int) -> Iterator[Document]:
-    """Yield the entries of each dictionary in hash order; several headwords may share one."""
+    """Yield the pages of each dictionary in hash order; several headwords may share an entry."""
     for path in paths:
         data = path.with_suffix(".dict.dz")
         body = gzip.decompress(data.read_bytes())
@@ -38,9 +45,30 @@ def read(root: Path, paths: list[Path], seed: int) -> Iterator[Document]:
             start, _, size = place.partition("\t")
             if not word.startswith("00-"):  # entries about the dictionary itself
                 places.setdefault((_number(start), _number(size)), word)
-        for start, size in in_hash_order(places, str, seed):
-            entry = body[start : start + size].decode("utf-8", errors="replace")
-            yield _document(entry, places[start, size])
+        entries = (
+            _entry(body[start : start + size].decode("utf-8", errors="replace"), word)
+            for (start, size), word in sorted(places.items())
+        )
+        yield from in_hash_order(_pages(entries), lambda page: page.title, seed)
+
+
+def _pages(entries: Iterable[Document]) -> Iterator[Document]:
+    """Join neighbouring entries; a page is named after its first and last headword."""
+    page: list[Document] = []
+    for entry in entries:
+        page.append(entry)
+        if sum(len(each.text) for each in page) >= PAGE_CHARACTERS:
+            yield _page(page)
+            page = []
+    if page:
+        yield _page(page)
+
+
+def _page(entries: list[Document]) -> Document:
+    titles = list(dict.fromkeys((entries[0].title, entries[-1].title)))
+    references = dict.fromkeys(name for entry in entries for name in entry.references)
+    text = "\n\n".join(entry.text for entry in entries)
+    return Document(text, " – ".join(titles), "", tuple(references))
 
 
 def _number(digits: str) -> int:
@@ -50,7 +78,7 @@ def _number(digits: str) -> int:
     return value
 
 
-def _document(entry: str, word: str) -> Document:
+def _entry(entry: str, word: str) -> Document:
     first = entry.lstrip().partition("\n")[0]
     title = first.partition("\\")[0].strip() if "\\" in first else word
     headline, _, rest = _SPOKEN.sub("", _SOURCE_TAG.sub("", entry)).strip().partition("\n")
