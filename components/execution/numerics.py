@@ -32,7 +32,7 @@ def reset_global_state(seed: int, resources: Resources) -> None:
         torch.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # as the training loop, which says why
         torch.set_num_threads(threads_of(resources))
 
 

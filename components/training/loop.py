@@ -87,7 +87,9 @@ def prepare(context: StageContext) -> torch.device:
     """Set threads, determinism and ranks of this process; return the device of the model."""
     resources = context.resources
     torch.set_num_threads(resources.threads or max(1, (os.cpu_count() or 1) // resources.processes))
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Means use_deterministic_algorithms(True, warn_only=True), which also imports the compiler that
+    # nothing here uses: 2 to 5 s a process.
+    torch.set_deterministic_debug_mode("warn")
     # Filling fresh memory with NaN is a search for bugs that costs time in every operation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if resources.precision == "fp16":
