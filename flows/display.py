@@ -8,10 +8,12 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.board import StepView
-from flows.context import Run
+
+if TYPE_CHECKING:  # it brings the catalog's database library, which `status` has no need of
+    from flows.context import Run
 
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.5
