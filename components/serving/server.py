@@ -52,8 +52,12 @@ def make_app(answerer: Answerer) -> FastAPI:
     async def refuse_invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            why = f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+            return JSONResponse(error_body(why, code="invalid_json"), status_code=400)
         param = ".".join(str(part) for part in first["loc"] if part != "body")
-        message = f"{param}: {first['msg']}" if param else str(first["msg"])
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        message = f"{param}: {reason}" if param else reason
         return JSONResponse(error_body(message, param=param), status_code=400)
 
     app.add_exception_handler(BadRequest, refuse)
