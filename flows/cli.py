@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BaseException as error:
         if debug and not isinstance(error, SystemExit | KeyboardInterrupt):
             raise
-        return _explain(error)
+        return explain(error)
 
 
 def _carry_out(arguments: list[str]) -> int:
@@ -150,7 +150,7 @@ def refuse_unknown(command: str) -> None:
     raise BadInput(f"there is no command {command!r}.{hint}\nstrata --help lists the commands.")
 
 
-def _explain(error: BaseException) -> int:
+def explain(error: BaseException) -> int:
     """Print an error in at most eight lines and return its exit code."""
     from components.execution.exit_codes import ExitCode, exit_code, machine_fault
 

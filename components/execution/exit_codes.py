@@ -55,6 +55,8 @@ MACHINE_FAULTS = {
 
 def disk_is_full(error: BaseException) -> bool:
     """Return whether an error says so; some libraries keep the words and drop the number."""
+    if isinstance(error, StageFailure):  # it tells its cause and fix itself
+        return False
     number = error.errno if isinstance(error, OSError) else None
     return number in {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in str(error)
 

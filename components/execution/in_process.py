@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.execution.execute import execute
-from components.execution.exit_codes import describe
-from components.execution.launch import Ended, Handle, Status, Unknown
+from components.execution.launch import Ended, Handle, Status, Unknown, cause
 from components.execution.request import StageRequest
 
 
@@ -19,7 +18,7 @@ class InProcessLauncher:
     def submit(self, request: StageRequest) -> Handle:
         handle = Handle(request.stage, request.key, request.attempt)
         code = execute(request.path)
-        self._ended[handle] = Ended(int(code), describe(code))
+        self._ended[handle] = Ended(int(code), cause(request.path, int(code)))
         return handle
 
     def find(self, stage: str, key: str, attempt: int) -> Handle | None:

@@ -6,10 +6,13 @@ Launchers differ in where the attempt runs and in nothing else; all of them run 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from components.execution.exit_codes import describe
 from components.execution.request import StageRequest
 
 
@@ -73,3 +76,12 @@ class Launcher(Protocol):
     def close(self) -> None:
         """End what was kept for the next attempt; attempts that still run are asked to stop."""
         ...
+
+
+def cause(path: Path, code: int) -> str:
+    """Return why the attempt with this request ended: its own words, else those of the code."""
+    try:
+        result = json.loads(path.with_name("result.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return describe(code)
+    return result.get("cause") or describe(code)

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from components.execution.exit_codes import describe
-from components.execution.launch import Ended, Handle, Running, Status, Unknown
+from components.execution.launch import Ended, Handle, Running, Status, Unknown, cause
 from components.execution.request import StageRequest
 from components.execution.worker import STALE
 
@@ -65,7 +64,7 @@ class LocalProcessLauncher:
             return Unknown()
         if not attempt.over.is_set() or attempt.code is None:
             return Running()
-        return Ended(attempt.code, _cause(attempt.request.path, attempt.code))
+        return Ended(attempt.code, cause(attempt.request.path, attempt.code))
 
     def wait(self, handle: Handle, timeout: float) -> Status:
         """Return the status, after `timeout` seconds or as soon as the attempt is over."""
@@ -157,14 +156,6 @@ def _ask(worker: subprocess.Popen[str], path: Path) -> int | None:
 
 def _exit_code(code: int) -> int:
     return 128 - code if code < 0 else code
-
-
-def _cause(path: Path, code: int) -> str:
-    try:
-        result = json.loads(path.with_name("result.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return describe(code)
-    return result.get("cause") or describe(code)
 
 
 def _close(stream: IO[str] | None) -> None:

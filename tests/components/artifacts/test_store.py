@@ -103,6 +103,47 @@ def test_damage_is_found_and_condemned(store: ArtifactStore):
     assert store.manifest("count", manifest.key) == again, "only the damaged attempt is condemned"
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"format": 1}', b"digest"])
+def test_a_damaged_manifest_counts_as_none_until_it_is_set_aside(store: ArtifactStore, damage):
+    manifest = commit(store)
+    place = f"artifacts/count/{manifest.key}/manifest.json"
+    whole = store.objects.read(place) or b""
+    other = whole.replace(manifest.digest.encode(), b"0" * 64)
+    store.objects.write(place, other if damage == b"digest" else damage)
+    assert store.manifest("count", manifest.key) is None
+    assert store.unreadable("count", manifest.key)
+    assert list(store.manifests()) == []
+    store.condemn_unreadable("count", manifest.key)
+    assert not store.unreadable("count", manifest.key)
+    again = commit(store)
+    assert store.manifest("count", manifest.key) == again
+
+
+def test_a_manifest_of_a_newer_version_is_never_set_aside(store: ArtifactStore):
+    manifest = commit(store)
+    place = f"artifacts/count/{manifest.key}/manifest.json"
+    store.objects.write(place, b'{"format": 2, "new": true}')
+    with pytest.raises(BadInput, match="format 2, this version of Strata reads 1"):
+        store.condemn_unreadable("count", manifest.key)
+    assert store.objects.read(place)
+
+
+def test_a_failed_write_names_its_path_and_leaves_nothing(tmp_path: Path):
+    objects = LocalStore(tmp_path)
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from components.artifacts.store import LocalStore\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "LocalStore(Path(sys.argv[1])).write('a/name', b'x' * 100)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert f"'{tmp_path}/a/name'" in done.stderr
+    assert list(objects.names("a")) == []
+
+
 def test_find_by_prefix_says_what_is_wrong(store: ArtifactStore):
     first = commit(store, "a1" + "0" * 62)
     commit(store, "a2" + "0" * 62, "other")
