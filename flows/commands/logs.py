@@ -12,7 +12,7 @@ from components.contract import NotFound
 from components.settings import settings
 from components.tracking.journal import read_journal
 from components.tracking.log_lines import log_lines
-from flows.commands.output import emit
+from flows.commands.output import emit, say
 from flows.lookup import find
 from flows.runs import RunRecord, StepRecord, load_run
 
@@ -52,9 +52,12 @@ def logs(
         for record in read_journal(chosen.journal):
             emit(record, compact=True)
         return
-    for line in log_lines(read_journal(chosen.journal)):
+    lines = list(log_lines(read_journal(chosen.journal)))
+    for line in lines:
         print(line)
     offset = _print_from(chosen, 0)
+    if not lines and not offset:
+        say(f"attempt {chosen.number} has printed nothing; --json prints its journal")
     while follow and _goes_on(store, found.run, key):
         time.sleep(FOLLOW_SECONDS)
         offset = _print_from(chosen, offset)

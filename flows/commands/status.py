@@ -34,6 +34,9 @@ def status(run: str = "latest", *, json: bool = False) -> None:
     record = find_run(store, run)
     steps = [_step(store, name, step) for name, step in record.steps.items()]
     state = state_of(record)
+    if state == "interrupted":  # nothing of it runs, whatever its record says last
+        for step in steps:
+            step["state"] = state if step["state"] == "running" else step["state"]
     if json:
         emit({**_run(record), "state": state, "steps": steps})
         return
