@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
     from components.artifacts.types import Artifact
@@ -68,6 +68,10 @@ class Resources(BaseModel):
     """Memory the step may use, in GiB; a request and a limit on a cluster."""
     timeout_hours: float = 24.0
     """Wall time after which the step is ended, in hours."""
+    resume_seconds: NonNegativeFloat = 60.0
+    """Wall time between resume points, in seconds: what a crash may cost. 0 saves after every
+    optimizer step.
+    """
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ optimizer and (seed, step), so a run that was interrupted writes the bytes of on
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -26,8 +27,6 @@ from components.sandbox.interface import Sandbox, open_sandbox
 from components.tokenizer.contract import TextTokenizer, load_tokenizer
 from components.training.loop import prepare
 from components.training.resume import newest_resume_point, save_resume_point
-
-STEPS_A_RESUME_POINT = 10
 
 
 @dataclass
@@ -91,12 +90,15 @@ def run(config: RlConfig, inputs: RlInputs, context: StageContext) -> RlFacts:
     with ExitStack() as closing:
         state = _open(config, inputs, context, closing)
         start = _restore(state, context)
+        saved = time.monotonic()
         for step in range(start, config.steps):
             _step(state, step, context)
             done = step + 1
             stopping = context.stop_requested()
-            if stopping or (done % STEPS_A_RESUME_POINT == 0 and done < config.steps):
+            old = time.monotonic() - saved > context.resources.resume_seconds
+            if stopping or (old and done < config.steps):
                 _save(state, done, context)
+                saved = time.monotonic()
             if stopping:
                 raise Stopped
     before = read_strata(inputs.initial.path)

@@ -31,8 +31,6 @@ ANCHOR_STEPS = 200
 
 Anchors are placed by step alone: the time of a save must not decide where a rollback leads.
 """
-RESUME_SECONDS = 60.0
-"""Wall time between other resume points; they change nothing but what a crash loses."""
 PROGRESS_SECONDS = 0.5
 
 BatchSource = Callable[[int, range], Batch]
@@ -236,8 +234,11 @@ class _Run:
         self.context.journal.event("rollback", step=self.step, to=anchor.step)
 
     def save_when_due(self) -> None:
-        """Save an anchor at its step, and another resume point when the last one is old."""
-        old = time.monotonic() - self.saved > RESUME_SECONDS
+        """Save an anchor at its step, and another resume point when the last one is old.
+
+        The points in between change nothing but what a crash loses.
+        """
+        old = time.monotonic() - self.saved > self.context.resources.resume_seconds
         if old or self.step % ANCHOR_STEPS == 0:
             self.save()
 

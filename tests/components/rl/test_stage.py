@@ -75,6 +75,17 @@ def test_an_interrupted_run_writes_the_bytes_of_an_undisturbed_one(
     assert 1 not in steps
 
 
+def test_resume_points_in_between_change_nothing(agent: SmallAgent, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 4})
+    run(config, inputs(agent), context(tmp_path / "plain"))
+    often = Resources(threads=1, resume_seconds=0)
+    run(config, inputs(agent), context(tmp_path / "saving", resources=often))
+    assert weights(tmp_path / "saving") == weights(tmp_path / "plain")
+    assert not list((tmp_path / "plain" / "resume").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "saving" / "resume").iterdir())
+    assert kept == ["step-00000002", "step-00000003"]
+
+
 def test_another_seed_makes_another_model(agent: SmallAgent, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 2})
     run(config, inputs(agent), context(tmp_path / "a"))

@@ -148,14 +148,12 @@ def test_gives_up_after_three_rollbacks(tmp_path: Path) -> None:
         train(made(200, loss=poisoned(set(range(5, 200)))), make_context(tmp_path))
 
 
-def test_resume_points_in_between_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_points_in_between_change_nothing(tmp_path: Path) -> None:
     plain = made(20)
     train(plain, make_context(tmp_path / "plain"))
-    monkeypatch.setattr(loop, "RESUME_SECONDS", 0.0)
     saving = made(20)
-    context = make_context(tmp_path / "saving")
+    often = Resources(threads=1, resume_seconds=0)
+    context = make_context(tmp_path / "saving", resources=often)
     train(saving, context)
     assert torch.equal(weights(plain), weights(saving))
     kept = sorted(path.name for path in context.resume.iterdir())
