@@ -8,6 +8,7 @@ kill never.
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,15 @@ class StepFailed(StageFailure):
 
 
 class Interrupted(StageFailure):
-    """Report that the run was asked to stop and its steps have saved what they had."""
+    """Report that the run was asked to stop and its steps have saved what they had.
 
-    exit_code = ExitCode.INTERRUPTED
+    `stopped_by` is the signal that asked, as far as one did.
+    """
+
+    def __init__(self, message: str, stopped_by: int = 0) -> None:
+        terminated = stopped_by == signal.SIGTERM
+        self.exit_code = ExitCode.PREEMPTED if terminated else ExitCode.INTERRUPTED
+        super().__init__(message)
 
 
 def make(run: Run, draft: StageRequest) -> Manifest:
@@ -57,7 +64,9 @@ def make(run: Run, draft: StageRequest) -> Manifest:
     budget = Budget(time.time(), draft.resources.timeout_hours * 3600)
     while True:
         if run.stop.is_set():
-            raise Interrupted(f"step {draft.step} was not started: the run is stopping")
+            raise Interrupted(
+                f"step {draft.step} was not started: the run is stopping", run.stopped_by
+            )
         attempt = run.store.new_attempt(draft.stage, draft.key)
         request = draft.model_copy(update={"attempt": attempt.number})
         ended = _carry_out(run, request, attempt, budget)
@@ -65,7 +74,9 @@ def make(run: Run, draft: StageRequest) -> Manifest:
         if ended.code == 0 and manifest is not None:
             return manifest
         if run.stop.is_set():
-            raise Interrupted(f"step {draft.step} was stopped; the same command continues it")
+            raise Interrupted(
+                f"step {draft.step} was stopped; the same command continues it", run.stopped_by
+            )
         pause = budget.pause(ended.code)
         if pause is None:
             raise StepFailed(draft.step, ended.code or 1, ended.cause, attempt.log)
@@ -135,7 +146,6 @@ def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget
 def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
     """Follow one attempt to its end, passing its progress on and a stop down."""
     step = _step_of(run, handle)
-    asked_to_stop = False
     seen = time.time()
     while True:
         status = run.launcher.wait(handle, POLL_SECONDS)
@@ -147,9 +157,8 @@ def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
         if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
             return Ended(ExitCode.FAILED, "the attempt was lost: no heartbeat for a minute")
         late = time.time() - budget.started > budget.seconds
-        if (run.stop.is_set() or late) and not asked_to_stop:
+        if run.stop.is_set() or late:
             run.launcher.cancel(handle)
-            asked_to_stop = True
 
 
 def _step_of(run: Run, handle: Handle) -> str:

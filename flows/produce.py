@@ -106,7 +106,7 @@ def _produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Giv
 
 def _refuse_late(run: Run, name: str) -> None:
     if run.stop.is_set() or run.failures:
-        raise Interrupted(f"step {name} was not started: the run is ending")
+        raise Interrupted(f"step {name} was not started: the run is ending", run.stopped_by)
 
 
 def _sound(run: Run, stage: Stage, key: str) -> Manifest | None:

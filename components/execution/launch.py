@@ -66,7 +66,10 @@ class Launcher(Protocol):
         ...
 
     def cancel(self, handle: Handle) -> None:
-        """Ask the attempt to save its resume point and end."""
+        """Ask the attempt to save its resume point and end; asked again, end one that does not.
+
+        The first call may come too early for an attempt that is only just starting.
+        """
         ...
 
     def logs(self, handle: Handle) -> Iterator[str]:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from components.execution.request import StageRequest
 from components.execution.worker import STALE
 
 GRACE_SECONDS = 20.0
+"""Time an attempt has to save its resume point."""
 
 
 @dataclass
@@ -31,14 +33,16 @@ class _Attempt:
     request: StageRequest
     process: subprocess.Popen[str]
     code: int | None = None
-    cancelled: bool = False
+    cancelled: float | None = None
+    """Monotonic time of the first wish to stop."""
     over: threading.Event = field(default_factory=threading.Event)
 
 
 class LocalProcessLauncher:
     """Start attempts as child processes of this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._grace_seconds = grace_seconds
         self._idle: list[subprocess.Popen[str]] = []
         self._attempts: dict[Handle, _Attempt] = {}
         self._lock = threading.Lock()
@@ -75,9 +79,11 @@ class LocalProcessLauncher:
 
     def cancel(self, handle: Handle) -> None:
         attempt = self._attempts.get(handle)
-        if attempt is not None and not attempt.over.is_set():
-            attempt.cancelled = True
-            attempt.process.send_signal(signal.SIGTERM)
+        if attempt is None or attempt.over.is_set():
+            return
+        attempt.cancelled = attempt.cancelled or time.monotonic()
+        patient = time.monotonic() - attempt.cancelled < self._grace_seconds
+        attempt.process.send_signal(signal.SIGTERM if patient else signal.SIGKILL)
 
     def logs(self, handle: Handle) -> Iterator[str]:
         attempt = self._attempts.get(handle)
@@ -90,9 +96,9 @@ class LocalProcessLauncher:
         for handle in list(self._attempts):
             self.cancel(handle)
         for attempt in running:
-            if not attempt.over.wait(GRACE_SECONDS):
+            if not attempt.over.wait(self._grace_seconds):
                 attempt.process.kill()
-                attempt.over.wait(GRACE_SECONDS)
+                attempt.over.wait(self._grace_seconds)
         for worker in self._idle:
             _close(worker.stdin)
             worker.wait(GRACE_SECONDS)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
 
 from components.execution.exit_codes import ExitCode
-from flows.attempts import FAILURES, PREEMPTIONS, Budget
+from flows.attempts import FAILURES, PREEMPTIONS, Budget, Interrupted
 
 
 def test_a_failure_at_run_time_is_tried_once_more():
@@ -33,3 +34,8 @@ def test_other_causes_are_final(code):
 
 def test_nothing_is_tried_after_the_step_s_time():
     assert Budget(time.time() - 61, 60).pause(ExitCode.TRY_AGAIN) is None
+
+
+@pytest.mark.parametrize(("stopped_by", "code"), [(0, 130), (signal.SIGINT, 130), (15, 143)])
+def test_a_stop_ends_with_the_code_of_its_signal(stopped_by, code):
+    assert Interrupted("stopped", stopped_by).exit_code == code

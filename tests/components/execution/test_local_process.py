@@ -67,6 +67,21 @@ def test_cancel_saves_the_resume_point_and_exits_143(store, launcher, request_co
     assert list(launcher.logs(handle)) != []
 
 
+def test_an_attempt_that_does_not_stop_is_ended_when_asked_again(store, request_count):
+    launcher = LocalProcessLauncher(grace_seconds=0.5)
+    request = request_count(upto=1, seconds_each=60)
+    handle = launcher.submit(request)
+    deadline = time.monotonic() + 30
+    while store.attempt("count", request.key, 1).record("progress") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while not isinstance(status := launcher.wait(handle, 0.1), Ended):
+        launcher.cancel(handle)
+        assert time.monotonic() < deadline
+    assert status.code == 137
+    launcher.close()
+
+
 def test_an_attempt_of_somebody_else_is_unknown(launcher, request_count):
     request = request_count()
     assert launcher.find("count", request.key, 1) is None
