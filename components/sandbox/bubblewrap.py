@@ -8,6 +8,8 @@ then copied to where that user can read them.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import select
@@ -27,6 +29,7 @@ NOBODY = 65534
 GRACE_SECONDS = 10.0
 """How much longer than the wall limit the host waits for the driver's answer."""
 LARGEST_ANSWER = 1 << 26
+_STAGED = "strata-files-"
 _DRIVER = Path(__file__).with_name("driver.py")
 _PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")
 _LOST = Completed("", "", 255, infrastructure=True)
@@ -45,7 +48,7 @@ class BubblewrapSandbox:
         self._python = _python_or_missing()
         if not files.is_dir():
             raise EnvironmentMissing(f"the sandbox's files are missing: {files} is no directory")
-        self._staged = _stage(files) if os.geteuid() == 0 else None
+        self._staged, self._claim = _stage(files) if os.geteuid() == 0 else (None, None)
         self._files = self._staged or files.resolve()
         self._process: subprocess.Popen[bytes] | None = None
         self._number = 0
@@ -100,6 +103,9 @@ class BubblewrapSandbox:
         if self._staged is not None:
             shutil.rmtree(self._staged, ignore_errors=True)
             self._staged = None
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _kill(self) -> None:
         if self._process is None:
@@ -241,15 +247,39 @@ def _python_or_missing() -> str:
     )
 
 
-def _stage(files: Path) -> Path:
-    """Copy the files to a directory that an unprivileged user can read."""
-    staged = Path(tempfile.mkdtemp(prefix="strata-sandbox-"))
+def _stage(files: Path) -> tuple[Path, int]:
+    """Copy the files to a directory that an unprivileged user can read; return it and a descriptor
+    that claims it.
+
+    The claim is a lock, which goes when its process does. So copies that killed processes left are
+    known by having none, and are removed here.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_STAGED}*"):
+        with contextlib.suppress(OSError):
+            os.close(_claim(left))
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{_STAGED}"))
+    claim = _claim(made)
+    staged = made.rename(made.with_name(made.name.removeprefix(".")))
     staged.chmod(0o755)
     for path in sorted(files.iterdir()):
         if path.is_file():
             shutil.copyfile(path, staged / path.name)
             (staged / path.name).chmod(0o644)
-    return staged
+    return staged, claim
+
+
+def _claim(directory: Path) -> int:
+    """Lock a directory and return the descriptor that holds it; BlockingIOError where it is held
+    already.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _filter_fd() -> int | None:

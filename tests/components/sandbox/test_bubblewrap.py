@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +33,16 @@ def sandbox(files: Path) -> Iterator[Sandbox]:
     session = open_sandbox("bubblewrap", files, LIMITS)
     yield session
     session.close()
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a directory for temporary files of this test alone, which any user may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        monkeypatch.setenv("TMPDIR", name)
+        yield Path(name)
 
 
 @pytest.fixture(autouse=True)
@@ -267,6 +280,29 @@ def test_closing_leaves_nothing(files: Path) -> None:
     assert process is not None
     assert process.poll() is not None
     assert staged is None or not staged.exists()
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from components.sandbox.bubblewrap import BubblewrapSandbox
+from components.sandbox.interface import Limits
+BubblewrapSandbox(Path(sys.argv[1]), Limits()).run("true")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed(files: Path, temporary: Path) -> None:
+    here = BubblewrapSandbox(files, LIMITS)
+    subprocess.run([sys.executable, "-c", DIES, str(files)], check=False)
+    again = BubblewrapSandbox(files, LIMITS)
+    try:
+        assert here.run("ls").stdout == again.run("ls").stdout != "", "what is in use stays"
+        assert len(list(temporary.iterdir())) in {0, 2}, "a user other than root copies nothing"
+    finally:
+        here.close()
+        again.close()
+    assert list(temporary.iterdir()) == []
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
