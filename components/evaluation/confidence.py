@@ -30,7 +30,9 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, f
     centre = share + z * z / (2 * n)
     reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
+    low, high = (centre - reach) / scale, (centre + reach) / scale
+    # At no and at all successes a bound is the share itself, which rounding would cross.
+    return min(share, max(0.0, low)), max(share, min(1.0, high))
 
 
 def ratio_interval(

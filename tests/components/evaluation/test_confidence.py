@@ -23,6 +23,13 @@ def test_wilson_gives_the_published_intervals(
     assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
+def test_wilson_holds_the_share_and_stays_within_bounds() -> None:
+    for n in range(1, 200):
+        for successes in (0, 1, n - 1, n):
+            low, high = wilson(successes, n)
+            assert 0 <= low <= successes / n <= high <= 1, (successes, n)
+
+
 def test_wilson_knows_nothing_without_trials() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
