@@ -15,6 +15,7 @@ import pytest
 from components.artifacts.store import open_store
 from components.settings import Settings
 from flows.runs import find_run
+from tests.processes import processes_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -51,29 +52,6 @@ def start(home: Path, upto: int, **options) -> subprocess.Popen[str]:
         text=True,
         **options,
     )
-
-
-def processes_of(home: Path) -> list[str]:
-    """Name every process that was started for this home."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            environment = (entry / "environ").read_bytes()
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if f"STRATA_HOME={home}".encode() in environment and state != "Z":
-            found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
-
-
-def wait_until(condition, seconds=90.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 def counting(home: Path):
