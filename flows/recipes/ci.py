@@ -12,6 +12,7 @@ from flows.recipes.toy import toy
 def ci() -> Recipe:
     """Return the recipe that continuous integration runs."""
     scored = {"multiple_choice": 60, "function_call": 60, "planning": 60, "text_tokens": 8_000}
+    text = {"batch_tokens": 2048, "heldout_tokens": 4_096}
     small_sources = [
         source.model_copy(update={"max_bytes": 1_000_000}) for source in toy().corpus.sources
     ]
@@ -23,11 +24,11 @@ def ci() -> Recipe:
             "counts": {"midtrain": 2000, "sft": 400, "rl": 300, "dev": 100, "test": 150},
             "benchmarks": {"multiple_choice": 60, "function_call": 60, "planning": 60},
         },
-        commonsense={"tokens": 40_000, "heldout_tokens": 4_096},
-        stem={"tokens": 40_000, "heldout_tokens": 4_096},
-        long_context={"tokens": 20_000, "heldout_tokens": 4_096},
+        commonsense={**text, "tokens": 40_000},
+        stem={**text, "tokens": 40_000},
+        long_context={**text, "tokens": 20_000},
         trajectories={"midtrain": 3000, "sft": 400},
-        agentic_base={"tokens": 600_000},
+        agentic_base={"tokens": 900_000},
         assistant={"epochs": 2.0},
         agent={"steps": 6, "groups_per_step": 8},
         text_scores={"episodes": 30, "sampled_episodes": 30, **scored},

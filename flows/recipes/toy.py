@@ -47,6 +47,10 @@ SOURCES = tuple(
 """A little of each: the three phases see about three million bytes. Of WordNet, whose entries are a
 line each, as much as the look-up tools and the multiple choice need."""
 
+TEXT_BATCH = 16_384
+"""Large on purpose: after some hundred optimizer steps of text a model this small no longer learns
+to copy keys in mid-training, whatever their rate; fifty large steps leave that open."""
+
 
 def toy() -> Recipe:
     """Return the recipe of the demo."""
@@ -62,29 +66,36 @@ def toy() -> Recipe:
         shards=ShardsConfig(),
         commonsense=PretrainConfig(
             model=MODEL,
-            tokens=400_000,
+            tokens=320_000,
+            batch_tokens=TEXT_BATCH,
             decay=0.0,
             mixture={"general": 0.75, "stem": 0.15, "code": 0.1},
         ),
         stem=PretrainConfig(
             model=MODEL,
-            tokens=400_000,
+            tokens=320_000,
+            batch_tokens=TEXT_BATCH,
             warmup=0.0,
             decay=0.0,
             mixture={"general": 0.4, "stem": 0.3, "code": 0.3},
         ),
         long_context=PretrainConfig(
             model=MODEL,
-            tokens=200_000,
+            tokens=160_000,
+            batch_tokens=TEXT_BATCH,
             warmup=0.0,
             decay=1.0,
             growth=((0.5, 512),),
             mixture={"general": 0.4, "stem": 0.3, "code": 0.3},
         ),
-        trajectories=TrajectoriesConfig(midtrain=12_000, sft=600, max_tokens=256),
-        agentic_base=AgenticMidtrainConfig(tokens=1_600_000, trajectory_share=0.8),
+        trajectories=TrajectoriesConfig(
+            midtrain=12_000, sft=600, sft_error_rate=0.2, max_tokens=256
+        ),
+        agentic_base=AgenticMidtrainConfig(tokens=1_400_000, trajectory_share=0.8),
         assistant=SftConfig(epochs=2.0),
-        agent=RlConfig(steps=40, groups_per_step=32, group_size=8, learning_rate=3e-4),
+        agent=RlConfig(
+            steps=40, groups_per_step=32, group_size=8, learning_rate=3e-4, recovery_share=0.2
+        ),
         text_scores=text,
         agent_scores=text.model_copy(
             update={"episodes": 1000, "sampled_episodes": 1000, "recovery": 250}

@@ -3,9 +3,8 @@
 A `.dz` file is gzip with an index in its header, so gzip reads it. The numbers in the index are
 base 64 with the digits A-Z a-z 0-9 + /, most significant first.
 
-A document is a page of neighbouring entries, as in the printed book. Single entries are a line or
-two, and a model that reads little else learns to look back no further: after 0.4M tokens of them
-mid-training taught a 0.66M model no tool call at all, after as many of long documents 58 %.
+A document is a page of neighbouring entries, as in the printed book: a single entry is a line or
+two and holds nothing worth looking back at.
 """
 
 from __future__ import annotations
