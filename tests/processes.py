@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def processes_of(*places: Path) -> list[str]:
-    """Name every living process that was started for one of these directories.
+def processes_of(*places: Path) -> dict[int, str]:
+    """Return the arguments of every living process that was started for one of these directories,
+    by its id.
 
     A command and its children carry a home in their environment. A sandbox has no environment of
     ours; it shows the directory it was given in its arguments, and its guest in its mounts.
@@ -17,7 +18,7 @@ def processes_of(*places: Path) -> list[str]:
     whole = [os.fsencode(place) for place in places]
     # A mount names its source from the root of a file system, which may lie below `/`.
     ends = [os.fsencode(f"{place.parent.name}/{place.name}") for place in places]
-    found: list[str] = []
+    found: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -30,7 +31,7 @@ def processes_of(*places: Path) -> list[str]:
             continue
         ours = any(mark in told for mark in whole) or any(mark in mounts for mark in ends)
         if ours and state != "Z":
-            found.append(f"{entry.name} {command.replace(bytes(1), b' ').decode()[:200]}")
+            found[int(entry.name)] = command.replace(bytes(1), b" ").decode()[:200]
     return found
 
 

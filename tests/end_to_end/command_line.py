@@ -97,8 +97,8 @@ class Home:
         assert answer.code == code, answer.talk[-4000:]
         return answer
 
-    def processes(self) -> list[str]:
-        """Name every process that lives for this home."""
+    def processes(self) -> dict[int, str]:
+        """Return every process that lives for this home, by its id."""
         return processes_of(self.path, self.temporary)
 
     def steps(self) -> dict[str, StepRecord]:
@@ -138,17 +138,10 @@ class Command:
         code = self.process.wait(seconds)
         return Answer(code, self.out.read_text("utf-8"), self.talk.read_text("utf-8"))
 
-    def send(self, number: signal.Signals, *, group: bool) -> None:
-        """Signal the command's process alone or its whole process group."""
-        if group:
-            os.killpg(self.process.pid, number)
-        else:
-            self.process.send_signal(number)
-
     def end(self) -> None:
         """End the command if it still runs."""
         if self.process.poll() is None:
-            self.send(signal.SIGKILL, group=True)
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 

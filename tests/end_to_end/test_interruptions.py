@@ -7,6 +7,7 @@ follow from a seed that is printed; STRATA_TEST_SEED repeats one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
@@ -27,16 +28,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 SEED = int(os.environ.get("STRATA_TEST_SEED") or secrets.randbits(32))  # before the homes' fixture
 COMMAND = ("run", "ci", "--json", "--set", "resources.default.resume_seconds=0.2")
 """The steps of `ci` take seconds: with a minute between resume points there would be none."""
-KILL, KILL_GROUP, STOP = (signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGTERM, False)
 BLOWS = {
-    "commonsense": KILL,
-    "trajectories": KILL_GROUP,
-    "agentic_base": STOP,
-    "assistant": KILL_GROUP,
-    "agent": KILL_GROUP,
-    "scores.assistant": KILL,
+    "commonsense": "kill the command",
+    "trajectories": "kill its process group",
+    "agentic_base": "stop the command",
+    "assistant": "kill its process group",
+    "agent": "kill everything",
+    "scores.assistant": "kill the command",
 }
-"""Where the run is interrupted, and how: a signal, and whether the whole process group gets it."""
+"""Where the run is interrupted, and how. Workers and servers are in sessions of their own: a killed
+group does not hold them, `everything` does."""
 TRAINED = {"commonsense", "agentic_base", "assistant", "agent"}
 """Steps that keep resume points; the others start over."""
 
@@ -91,11 +92,23 @@ def wait_for_one_of(home: Home, shares: dict[str, float], command: Command) -> s
     raise AssertionError(f"seed {SEED}: ended without passing {list(shares)}:\n{talk[-4000:]}")
 
 
+def strike(home: Home, how: str, command: Command) -> None:
+    if how == "stop the command":
+        command.process.terminate()
+    elif how == "kill the command":
+        command.process.kill()
+    elif how == "kill its process group":
+        os.killpg(command.process.pid, signal.SIGKILL)
+    else:
+        for process in home.processes():
+            with contextlib.suppress(ProcessLookupError):  # the first ones take others along
+                os.kill(process, signal.SIGKILL)
+
+
 def interrupt(home: Home, step: str, command: Command) -> Interruption:
     """Strike, and look at what is left."""
-    number, group = BLOWS[step]
     struck = time.monotonic()
-    command.send(number, group=group)
+    strike(home, BLOWS[step], command)
     code = command.process.wait(300)
     ended = time.monotonic()
     while (left := home.processes()) and time.monotonic() < ended + 30:
@@ -141,7 +154,7 @@ def test_every_step_was_hit_inside(disturbed: Disturbed) -> None:
 def test_no_process_is_left_after_a_kill(disturbed: Disturbed) -> None:
     late = {s: i.seconds_to_vanish for s, i in disturbed.interruptions.items()}
     assert max(late.values()) < 10, late
-    assert disturbed.home.processes() == []
+    assert disturbed.home.processes() == {}
 
 
 def test_what_killed_commands_left_among_the_temporary_files_is_removed(
@@ -184,7 +197,8 @@ def test_training_resumes_where_it_had_saved(disturbed: Disturbed, step: str) ->
 
 
 def test_a_stopped_command_saves_and_ends_in_time(disturbed: Disturbed) -> None:
-    (stopped,) = [hit for step, hit in disturbed.interruptions.items() if BLOWS[step] == STOP]
+    (step,) = [step for step, how in BLOWS.items() if how == "stop the command"]
+    stopped = disturbed.interruptions[step]
     assert stopped.code == 143, stopped
     assert stopped.seconds_to_end < 20, stopped
     attempt = disturbed.home.attempts(stopped.step)[stopped.attempt - 1]
