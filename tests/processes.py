@@ -22,17 +22,21 @@ def processes_of(*places: Path) -> dict[int, str]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            command = (entry / "cmdline").read_bytes()
-            told = command + (entry / "environ").read_bytes()
-            mounts = (entry / "mountinfo").read_bytes()
-        except OSError:
-            continue
+        state = _read(entry / "stat").rpartition(b")")[2].split()[:1]
+        command = _read(entry / "cmdline")
+        told, mounts = command + _read(entry / "environ"), _read(entry / "mountinfo")
         ours = any(mark in told for mark in whole) or any(mark in mounts for mark in ends)
-        if ours and state != "Z":
+        if ours and state != [b"Z"]:
             found[int(entry.name)] = command.replace(bytes(1), b" ").decode()[:200]
     return found
+
+
+def _read(path: Path) -> bytes:
+    """Return what a file of `/proc` says; nothing for a process that has gone or hides it."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 90.0, why: str = "") -> None:
