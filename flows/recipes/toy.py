@@ -44,12 +44,12 @@ SOURCES = tuple(
     source.model_copy(update={"max_bytes": 1_000_000 if place == 0 else 4_000_000})
     for place, source in enumerate(DEFAULT_SOURCES)
 )
-"""A little of each: the three phases see about three million bytes. Of WordNet, whose entries are a
+"""A little of each. Of WordNet, whose entries are a
 line each, as much as the look-up tools and the multiple choice need."""
 
-TEXT_BATCH = 16_384
-"""Large on purpose: after some hundred optimizer steps of text a model this small no longer learns
-to copy keys in mid-training, whatever their rate; fifty large steps leave that open."""
+TEXT_BATCH = 8_192
+"""A model this small that has learned more text than these few steps teach it no longer learns to
+copy keys in mid-training, which therefore brings most of the text (docs/decisions/0003)."""
 
 
 def toy() -> Recipe:
@@ -66,14 +66,14 @@ def toy() -> Recipe:
         shards=ShardsConfig(),
         commonsense=PretrainConfig(
             model=MODEL,
-            tokens=320_000,
+            tokens=80_000,
             batch_tokens=TEXT_BATCH,
             decay=0.0,
             mixture={"general": 0.75, "stem": 0.15, "code": 0.1},
         ),
         stem=PretrainConfig(
             model=MODEL,
-            tokens=320_000,
+            tokens=80_000,
             batch_tokens=TEXT_BATCH,
             warmup=0.0,
             decay=0.0,
@@ -81,7 +81,7 @@ def toy() -> Recipe:
         ),
         long_context=PretrainConfig(
             model=MODEL,
-            tokens=160_000,
+            tokens=48_000,
             batch_tokens=TEXT_BATCH,
             warmup=0.0,
             decay=1.0,
@@ -91,7 +91,7 @@ def toy() -> Recipe:
         trajectories=TrajectoriesConfig(
             midtrain=12_000, sft=600, sft_error_rate=0.2, max_tokens=256
         ),
-        agentic_base=AgenticMidtrainConfig(tokens=1_400_000, trajectory_share=0.8),
+        agentic_base=AgenticMidtrainConfig(tokens=1_000_000, trajectory_share=0.8),
         assistant=SftConfig(epochs=2.0),
         agent=RlConfig(
             steps=40, groups_per_step=32, group_size=8, learning_rate=3e-4, recovery_share=0.2
