@@ -44,8 +44,7 @@ SOURCES = tuple(
     source.model_copy(update={"max_bytes": 1_000_000 if place == 0 else 4_000_000})
     for place, source in enumerate(DEFAULT_SOURCES)
 )
-"""A little of each. Of WordNet, whose entries are a
-line each, as much as the look-up tools and the multiple choice need."""
+"""A little of each; of WordNet, whose entries are a line each, what look-ups and choices need."""
 
 TEXT_BATCH = 8_192
 """A model this small that has learned more text than these few steps teach it no longer learns to
