@@ -33,6 +33,15 @@ def test_it_resolves_and_comes_back_from_json(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_prompts_describe_the_tools_everywhere_or_nowhere(name):
+    recipe = shipped(name)
+    prompting = (
+        recipe.trajectories, recipe.agent, recipe.text_scores, recipe.agent_scores, recipe.release,
+    )  # fmt: skip
+    assert {config.describe_tools for config in prompting} == {name in ("small", "two_billion")}
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_it_plans_every_step_without_a_trace(name, tmp_path):
     settings = Settings(home=tmp_path / "home")
     recipe = without_downloads(shipped(name), tmp_path)

@@ -29,6 +29,8 @@ class ExportConfig(StageConfig):
     """Tokens of each sequence on which both implementations are compared."""
     temperature: float = Field(default=0.7, ge=0)
     """Advised sampling temperature in generation_config.json."""
+    describe_tools: bool = False
+    """Whether prompts describe the tools, as in training; stated in generation_config.json."""
 
 
 class ExportInputs(StageInputs):

@@ -77,6 +77,8 @@ def write_config(
         "eos_token_id": tokenizer.eos,
         "pad_token_id": tokenizer.eos,
         "do_sample": config.temperature > 0,
+        # Ours, for our server and other readers; `transformers` keeps it as an attribute.
+        "describe_tools": config.describe_tools,
     }
     if config.temperature > 0:
         generation["temperature"] = config.temperature

@@ -32,6 +32,13 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))
 """
 
 
+PROMPTS = {
+    True: "Prompts described the tools in training: give them as `tools` to the chat template.",
+    False: "Prompts did not describe the tools in training: give the chat template no `tools`.",
+}
+"""What the card says, by `ExportConfig.describe_tools`."""
+
+
 @dataclass(frozen=True)
 class Score:
     """Hold one figure of one checkpoint with its interval and number of items."""
@@ -99,7 +106,8 @@ def model_card(
         + score_table(scores),
         "## Use\n\n" + LOADING.format(name=config.name) + "\n"
         'A call is written `<tool_call>{"name": …, "arguments": {…}}</tool_call>`; its result comes'
-        " back as a user turn `<tool_response>…</tool_response>`.\n",
+        " back as a user turn `<tool_response>…</tool_response>`."
+        f" {PROMPTS[config.describe_tools]}\n",
         "## Limits\n\n"
         "Scores hold for the tasks named above and say nothing about others. The model has had no"
         " safety training. Run whatever it calls in a sandbox.\n",

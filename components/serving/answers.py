@@ -6,6 +6,7 @@ served for trying out. Left out: batching across requests, top-p, log-probabilit
 
 from __future__ import annotations
 
+import json
 import queue
 import secrets
 import threading
@@ -66,10 +67,17 @@ class Answer:
 
 
 class Answerer:
-    """Hold a loaded model; safe to call from several threads."""
+    """Hold a loaded model; safe to call from several threads.
 
-    def __init__(self, model: YoutuModel, tokenizer: TextTokenizer, name: str) -> None:
+    Without `describe_tools` a request's tools stay out of the prompt: the model was trained
+    without descriptions and knows its tools by heart.
+    """
+
+    def __init__(
+        self, model: YoutuModel, tokenizer: TextTokenizer, name: str, *, describe_tools: bool
+    ) -> None:
         self.name = name
+        self.describe_tools = describe_tools
         self.tokenizer = tokenizer
         self.context = model.config.max_positions
         self._engine = LockStepEngine(model, tokenizer, max_rows=1)
@@ -85,12 +93,13 @@ class Answerer:
                 status=404,
                 code="model_not_found",
             )
-        ids = encode_prompt(request.conversation(), self.tokenizer)
+        conversation = request.conversation(describe_tools=self.describe_tools)
+        ids = encode_prompt(conversation, self.tokenizer)
         room = self.context - len(ids)
         if room < 1:
             raise BadRequest(
                 f"the prompt has {len(ids)} tokens, the model's context is {self.context}:"
-                " shorten the messages or leave out tools",
+                f" shorten the messages{' or leave out tools' if conversation.tools else ''}",
                 param="messages",
                 code="context_length_exceeded",
             )
@@ -102,8 +111,10 @@ class Answerer:
             temperature=request.temperature,
             seed=secrets.randbits(32) if request.seed is None else request.seed,
         )
+        # Counted before the thread starts: it lengthens the row's list of ids, which is this one.
+        answer = Answer(row, TurnReader(self.tokenizer), len(ids))
         threading.Thread(target=self._generate, args=(row, sampling), daemon=True).start()
-        return Answer(row, TurnReader(self.tokenizer), len(ids))
+        return answer
 
     def _generate(self, row: _StreamedRow, sampling: Sampling) -> None:
         try:
@@ -113,9 +124,16 @@ class Answerer:
             row.tokens.put(None)
 
 
-def load_answerer(folder: Path, tokenizer: Path | None = None, name: str = "") -> Answerer:
+def load_answerer(
+    folder: Path,
+    tokenizer: Path | None = None,
+    name: str = "",
+    *,
+    describe_tools: bool = True,
+) -> Answerer:
     """Load a released folder, or a checkpoint together with its tokenizer's folder.
 
+    `describe_tools` holds for a folder that does not say itself how the model was trained.
     Raises BadInput where files are missing or the tokenizer is not the checkpoint's own.
     """
     for path in (folder / "config.json", folder / "model.safetensors"):
@@ -134,4 +152,12 @@ def load_answerer(folder: Path, tokenizer: Path | None = None, name: str = "") -
                 f"{folder} was trained with tokenizer {expected[:12]}, {where} is"
                 f" {text_tokenizer.digest[:12]}: name the tokenizer of the same run."
             )
-    return Answerer(load_model(folder), text_tokenizer, name or folder.resolve().name)
+    stated = folder / "generation_config.json"
+    if stated.is_file():
+        describe_tools = json.loads(stated.read_text()).get("describe_tools", describe_tools)
+    return Answerer(
+        load_model(folder),
+        text_tokenizer,
+        name or folder.resolve().name,
+        describe_tools=describe_tools,
+    )

@@ -114,11 +114,13 @@ class ChatRequest(_Tolerant):
         """Tokens the answer may have; None leaves it to the context."""
         return self.max_completion_tokens or self.max_tokens
 
-    def conversation(self) -> Conversation:
-        """Return the conversation in our own form; raises BadRequest for arguments that are no
-        JSON."""
+    def conversation(self, *, describe_tools: bool = True) -> Conversation:
+        """Return the conversation in our own form, without tools where the model was trained so.
+
+        Raises BadRequest for arguments that are no JSON.
+        """
         tools = None
-        if self.tools and self.tool_choice != "none":
+        if describe_tools and self.tools and self.tool_choice != "none":
             # As sent, not re-modelled: the schema's own field order is part of the prompt.
             tools = [tool.model_dump() for tool in self.tools]
         return Conversation(tuple(_message(message) for message in self.messages), tools=tools)

@@ -30,12 +30,14 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     name: str = "",
+    describe_tools: bool = True,
 ) -> None:
     """Serve a released folder, or a checkpoint with its tokenizer's folder, until interrupted.
 
+    `describe_tools` holds for a folder that does not say itself how the model was trained.
     Raises BadInput where the folder holds no model.
     """
-    app = make_app(load_answerer(folder, tokenizer, name))
+    app = make_app(load_answerer(folder, tokenizer, name, describe_tools=describe_tools))
     uvicorn.run(app, host=host, port=port, log_level="warning")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,6 +18,7 @@ from flows.engine import to_mlflow, with_prefect
 from flows.evaluate import artifacts_of, release
 from flows.lookup import Found, find
 from flows.run import carry_out, make_plan
+from flows.runs import RunRecord
 from flows.server_processes import port_holder
 
 
@@ -98,15 +99,12 @@ def serve(
         Port to listen on.
     """
     refuse_port(port)
-    folder, tokenizer, name = Path(model), None, Path(model).resolve().name
-    if not (folder / "config.json").exists():
-        here = settings()
-        folder, tokenizer = _folders(open_store(here), model)
-        name = "strata" if model == "latest" else model
-    say(f"serving {folder} at http://{host}:{port}/v1; Ctrl-C stops it")
-    load_function("components.serving.server:serve")(
-        folder, tokenizer=tokenizer, host=host, port=port, name=name
-    )
+    given: dict[str, Any] = {"folder": Path(model), "name": Path(model).resolve().name}
+    if not (given["folder"] / "config.json").exists():
+        given = _of_store(open_store(settings()), model)
+        given["name"] = "strata" if model == "latest" else model
+    say(f"serving {given['folder']} at http://{host}:{port}/v1; Ctrl-C stops it")
+    load_function("components.serving.server:serve")(host=host, port=port, **given)
     return 0
 
 
@@ -123,14 +121,28 @@ def refuse_port(port: int) -> None:
         )
 
 
-def _folders(store: ArtifactStore, name: str) -> tuple[Path, Path | None]:
-    """Return the model's folder, and the tokenizer's where the model does not carry it."""
+def _of_store(store: ArtifactStore, name: str) -> dict[str, Any]:
+    """Return the model's folder, and what a checkpoint does not carry: `tokenizer`, its folder,
+    and `describe_tools`.
+    """
     found = find(store, name, made=True)
     if found.manifest is not None and found.manifest.stage == "export":
-        return store.files(found.manifest), None
+        return {"folder": store.files(found.manifest)}
     if found.run is None:
         raise BadInput(f"{name} is no model: name a folder, a run, or RUN/STEP")
     if found.step is None:
-        return store.files(artifacts_of(store, found.run, ["release"])["release"]), None
+        return {"folder": store.files(artifacts_of(store, found.run, ["release"])["release"])}
     made = artifacts_of(store, found.run, [found.step, "tokenizer"])
-    return store.files(made[found.step]), store.files(made["tokenizer"])
+    return {
+        "folder": store.files(made[found.step]),
+        "tokenizer": store.files(made["tokenizer"]),
+        "describe_tools": describes_tools(found.run),
+    }
+
+
+def describes_tools(run: RunRecord) -> bool:
+    """Return whether prompts describe the tools to the models of a run, as in their training."""
+    recipe = run.resolved.get("with", run.resolved)  # the arms of an ablation agree
+    # A run that scores or releases one checkpoint is no recipe, but has its step's configuration.
+    config = recipe.get("trajectories") or recipe["config"]
+    return config.get("describe_tools", False)

@@ -63,7 +63,7 @@ def small() -> Recipe:
         agent={**dialogue, "steps": 300, "groups_per_step": 64, "learning_rate": 1e-5},
         text_scores={**dialogue, "context": 2048, "text_tokens": 1_000_000},
         agent_scores={**dialogue, "context": 2048, "episodes": 4_000, "sampled_episodes": 4_000},
-        release={"name": "strata-small", "dtype": "bfloat16"},
+        release={"name": "strata-small", "dtype": "bfloat16", "describe_tools": True},
         resources={
             "default": on_gpu,
             **{

@@ -84,7 +84,11 @@ def two_billion() -> Recipe:
         ),
         text_scores=_exam(episodes=1_000),
         agent_scores=_exam(episodes=8_000),
-        release=ExportConfig(name="strata-2b", dtype="bfloat16"),  # paper: bfloat16
+        release=ExportConfig(
+            name="strata-2b",
+            dtype="bfloat16",  # paper
+            describe_tools=True,
+        ),
         resources=_resources(),
     )
 

@@ -42,6 +42,15 @@ def test_the_card_holds_the_runs_own_figures(tmp_path: Path) -> None:
     assert "d" * 64 in card
 
 
+def test_the_card_says_whether_prompts_describe_the_tools() -> None:
+    for describe, says in ((True, "give them as `tools`"), (False, "no `tools`")):
+        config = ExportConfig(describe_tools=describe)
+        card = model_card(
+            config, ModelConfig().to_hf(), {"parameters": 1, "tokens_seen": 1}, {}, {}
+        )
+        assert says in card
+
+
 def test_a_score_missing_at_one_step_is_a_dash(tmp_path: Path) -> None:
     table = read_scores([scores(tmp_path / "a", "x", 0.5), scores(tmp_path / "b", "y", 0.5)])
     del table["y"]["success/greedy"]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from components.artifacts.types import Checkpoint, Scores
 from components.contract import BadInput
@@ -13,6 +13,7 @@ from components.export.config import ExportConfig, ExportInputs
 from components.export.huggingface import template_mismatch
 from components.export.stage import run
 from components.model.weights import load_model
+from components.serving.answers import load_answerer
 from components.tokenizer.contract import build
 from tests.small_agent import SmallAgent, artifact, context, small_agent
 
@@ -79,6 +80,19 @@ def test_equal_inputs_give_equal_bytes(agent: SmallAgent, tmp_path: Path) -> Non
         run(ExportConfig(name="tiny"), inputs(agent, tmp_path / name), context(tmp_path / name))
     first, second = (tmp_path / name / "out" / "certificate.json" for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("describe", [True, False])
+def test_a_release_says_whether_prompts_describe_the_tools(
+    agent: SmallAgent, tmp_path: Path, describe: bool
+) -> None:
+    config = ExportConfig(describe_tools=describe)
+    run(config, inputs(agent, tmp_path), context(tmp_path))
+    read = GenerationConfig.from_pretrained(tmp_path / "out", local_files_only=True)
+    assert read.to_dict()["describe_tools"] is describe
+    # The folder's own word counts, whatever the caller takes for granted.
+    served = load_answerer(tmp_path / "out", describe_tools=not describe)
+    assert served.describe_tools is describe
 
 
 def test_bfloat16_halves_the_weights(agent: SmallAgent, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 import uvicorn
 
 from components.contract import BadInput
-from components.serving.answers import load_answerer
+from components.serving.answers import Answerer, load_answerer
+from components.serving.protocol import BadRequest, ChatRequest
 from components.serving.server import make_app
 from tests.small_agent import SmallAgent, small_agent
 
@@ -22,9 +23,20 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> SmallAgent:
     return small_agent(tmp_path_factory.mktemp("agent"))
 
 
+CALCULATOR = {
+    "type": "function",
+    "function": {"name": "calc", "description": "Compute.", "parameters": {"type": "object"}},
+}
+
+
+def answerer_of(agent: SmallAgent, *, describe_tools: bool = False) -> Answerer:
+    folders = agent.checkpoint.path, agent.tokenizer.path
+    return load_answerer(*folders, "tiny", describe_tools=describe_tools)
+
+
 @pytest.fixture(scope="module")
 def url(agent: SmallAgent) -> Iterator[str]:
-    answerer = load_answerer(agent.checkpoint.path, agent.tokenizer.path, "tiny")
+    answerer = answerer_of(agent)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(make_app(answerer), log_level="warning"))
@@ -89,6 +101,24 @@ def test_a_question_is_answered_through_a_tool(url: str) -> None:
     usage = second["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["completion_tokens"] == 2
+
+
+def test_tools_stay_out_of_the_prompt_of_a_model_trained_without(url: str) -> None:
+    bare, offered = chat(url, messages=asked()), chat(url, messages=asked(), tools=[CALCULATOR])
+    assert offered["usage"] == bare["usage"]
+    (made,) = offered["choices"][0]["message"]["tool_calls"]
+    assert json.loads(made["function"]["arguments"]) == {"e": "3+1"}
+
+
+def test_tools_are_described_to_a_model_trained_so(agent: SmallAgent) -> None:
+    # Their description alone is longer than this model's context.
+    answerer = answerer_of(agent, describe_tools=True)
+    body = {"messages": asked(), "tools": [CALCULATOR]}
+    with pytest.raises(BadRequest) as refused:
+        answerer.start(ChatRequest.model_validate(body))
+    assert "leave out tools" in refused.value.message
+    none = ChatRequest.model_validate(body | {"tool_choice": "none"})
+    assert answerer.start(none).prompt_tokens < 20
 
 
 def test_a_stream_says_the_same_in_pieces(url: str) -> None:
