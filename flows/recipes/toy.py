@@ -91,7 +91,7 @@ def toy() -> Recipe:
             midtrain=12_000, sft=600, sft_error_rate=0.2, max_tokens=256
         ),
         agentic_base=AgenticMidtrainConfig(tokens=1_000_000, trajectory_share=0.8),
-        assistant=SftConfig(epochs=2.0),
+        assistant=SftConfig(epochs=3.0),
         agent=RlConfig(
             steps=40, groups_per_step=32, group_size=8, learning_rate=3e-4, recovery_share=0.2
         ),
