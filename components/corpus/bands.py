@@ -3,14 +3,18 @@
 `python -m components.corpus.bands TEXTS BUCKETS ...` reads an Arrow file of texts and writes the
 groups of documents whose sketches agree in a band. It is a process because Daft decides about
 telemetry when it is imported, from its environment, and because its memory is given back when it
-ends. With a Ray address in Daft's own settings the same plan runs on a cluster.
+ends. With a Ray address in Daft's own settings the same plan runs on a cluster. Its standard input
+stays open as long as its parent lives, and it ends with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +38,31 @@ def buckets(texts: pa.ChunkedArray, config: NearDuplicates, scratch: Path) -> li
         pa.table({"position": positions, "text": texts}), given, compression="uncompressed"
     )
     numbers = [config.shingle_words, config.bands, config.rows]
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(given), str(found), *map(str, numbers)],
-        env=child_environment(**QUIET),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise StageFailure(f"the near-duplicate pass failed: {done.stderr.strip()[-2000:]}")
+    command = [sys.executable, "-P", "-m", __name__, str(given), str(found), *map(str, numbers)]
+    with tempfile.TemporaryFile("w+") as said:
+        environment = child_environment(**QUIET)
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=said, stderr=said
+        ) as engine:
+            code = engine.wait()
+        said.seek(0)
+        if code:
+            raise StageFailure(f"the near-duplicate pass failed: {said.read().strip()[-2000:]}")
     groups = feather.read_table(found)["positions"].to_pylist()
     given.unlink()
     found.unlink()
     return [list(group) for group in sorted({tuple(sorted(group)) for group in groups})]
 
 
+def _end_with_input() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(1)
+
+
 def main(arguments: list[str]) -> None:
     """Read texts, write buckets."""
+    threading.Thread(target=_end_with_input, daemon=True).start()
     parser = argparse.ArgumentParser(prog="components.corpus.bands")
     parser.add_argument("texts", type=Path)
     parser.add_argument("buckets", type=Path)

@@ -120,7 +120,7 @@ def _download(name: str, offer: Offer, package: Path) -> None:
     shutil.rmtree(workplace, ignore_errors=True)
     workplace.mkdir()
     done = subprocess.run(
-        ["apt-get", "download", f"{name}={offer.version}"],
+        [*_tied(), "apt-get", "download", f"{name}={offer.version}"],
         cwd=workplace,
         capture_output=True,
         text=True,
@@ -142,6 +142,11 @@ def _download(name: str, offer: Offer, package: Path) -> None:
         )
     fetched[0].rename(package)
     shutil.rmtree(workplace)
+
+
+def _tied() -> tuple[str, ...]:
+    """Return what to put before a command so that a killed stage does not leave it behind."""
+    return ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
 def documents(source: DebianPackage, root: Path, seed: int) -> Iterator[Document]:

@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from components.corpus.config import CorpusConfig, CorpusInputs, DebianPackage
 from components.corpus.debian import Offer, documents, fetch, has_apt, offers
 from components.corpus.sources import FALLBACK, revisions
 from components.corpus.stage import run
+from tests.processes import processes_of, wait_until
 
 needs_apt = pytest.mark.skipif(not has_apt(), reason="apt and dpkg are programs of Debian")
 SOURCE = DebianPackage(name="strata-sample", parser="text", domain="general")
@@ -108,6 +111,33 @@ def test_archive_that_is_away_is_worth_another_try(repository: Repository, tmp_p
     (repository.packages / "strata-sample_1.0_all.deb").unlink()
     with pytest.raises(TryAgain, match=r"apt-get download strata-sample=1\.0 failed"):
         fetch(SOURCE, f"1.0 sha256:{digest}", tmp_path)
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from components.corpus.config import DebianPackage
+from components.corpus.debian import fetch
+source = DebianPackage(name="strata-sample", parser="text", domain="general")
+fetch(source, "1.0 sha256:" + "0" * 64, Path(sys.argv[1]))
+"""
+
+
+@needs_apt
+def test_a_download_does_not_outlive_a_killed_stage(tmp_path: Path) -> None:
+    slow = tmp_path / "bin" / "apt-get"
+    slow.parent.mkdir()
+    slow.write_text("#!/bin/sh\nexec sleep 300\n")
+    slow.chmod(0o755)
+    path = f"{slow.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "STRATA_HOME": str(tmp_path)}
+    stage = subprocess.Popen([sys.executable, "-c", FETCH, str(tmp_path)], env=environment)
+    try:
+        wait_until(lambda: "sleep 300 " in processes_of(tmp_path).values(), 60)
+    finally:
+        stage.kill()
+        stage.wait()
+    wait_until(lambda: not processes_of(tmp_path), 10)
 
 
 @needs_apt
