@@ -271,9 +271,15 @@ def end_with_parent(on_line: Callable[[str], None] | None = None) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+def find_here() -> None:
+    """Let a table of stages lie in the current directory, behind everything that is installed."""
+    sys.path.append(str(Path.cwd()))
+
+
 def main(arguments: list[str]) -> int:
     """Run `execute REQUEST [--rank R] [--end-with-parent]`."""
     path = Path(arguments[0])
+    find_here()
     if "--end-with-parent" in arguments:
         end_with_parent()
     if "--rank" in arguments:

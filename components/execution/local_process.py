@@ -138,7 +138,8 @@ class LocalProcessLauncher:
 
 def _start(arguments: list[str], output: int | IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        # -P: a folder `components` where the command was called is not ours.
+        [sys.executable, "-P", "-m", *arguments],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=None if output == subprocess.PIPE else subprocess.STDOUT,

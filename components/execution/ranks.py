@@ -39,7 +39,7 @@ def run_ranks(path: Path, resources: Resources) -> int:
             MASTER_ADDR=address,
             MASTER_PORT=port,
         )
-        argv = [sys.executable, "-m", "components.execution.execute", str(path)]
+        argv = [sys.executable, "-P", "-m", "components.execution.execute", str(path)]
         argv += ["--rank", str(rank), "--end-with-parent"]
         ranks.append(subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE))
     if threading.current_thread() is threading.main_thread():

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from components.execution.execute import StopSignal, end_with_parent, execute
+from components.execution.execute import StopSignal, end_with_parent, execute, find_here
 
 STALE = -1
 """Answer of a worker whose sources changed since it started: start another."""
@@ -34,7 +34,7 @@ def sources_digest() -> str:
 def main() -> None:
     """Serve requests until standard input closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    sys.path.insert(0, str(Path.cwd()))
+    find_here()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore)
     requests: queue.Queue[Path] = queue.Queue()

@@ -25,7 +25,7 @@ class CiRun:
 
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Home]]:
-    """Make empty homes.
+    """Make empty homes, each in a project that has packages named like ours.
 
     Temporary files get a place outside pytest's own directory, which only its owner may enter: a
     sandbox that root starts runs as nobody.
@@ -36,7 +36,11 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
         place = Path(tempfile.mkdtemp(prefix="strata-e2e-"))
         place.chmod(0o755)
         places.append(place)
-        return Home(tmp_path_factory.mktemp("end-to-end") / "home", place)
+        project = tmp_path_factory.mktemp("end-to-end")
+        for name in ("components", "flows"):
+            (project / name).mkdir()
+            (project / name / "__init__.py").touch()
+        return Home(project / "home", place)
 
     yield make
     for place in places:

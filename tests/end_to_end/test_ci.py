@@ -122,7 +122,9 @@ def test_the_release_loads_and_speaks(ci: CiRun) -> None:
 
 def test_the_second_call_answers_in_seconds_without_torch_or_prefect(ci: CiRun) -> None:
     started = time.monotonic()
-    again = ci.home.strata("run", "ci", "--json", program=(sys.executable, "-c", WITH_MODULES))
+    again = ci.home.strata(
+        "run", "ci", "--json", program=(sys.executable, "-P", "-c", WITH_MODULES)
+    )
     seconds = time.monotonic() - started
     *_, answer_line, modules_line = again.out.splitlines()
     answer, loaded = json.loads(answer_line), set(json.loads(modules_line))

@@ -12,7 +12,7 @@ from tests.end_to_end.conftest import CiRun
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-EXECUTE = (sys.executable, "-m", "components.execution.execute")
+EXECUTE = (sys.executable, "-P", "-m", "components.execution.execute")
 
 
 def worker_of(home: Home, step: str) -> int:
