@@ -37,4 +37,6 @@ def test_a_sandbox_and_its_guest_are_seen(monkeypatch: pytest.MonkeyPatch) -> No
         finally:
             sandbox.close()
         assert [name.rstrip("0123456789.") for name in seen] == ["bwrap", "python"]
-        assert processes_of(place) == {}
+        wait_until(
+            lambda: not processes_of(place), 10, "for the guest, which ends after its sandbox"
+        )
