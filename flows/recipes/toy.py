@@ -48,7 +48,7 @@ SOURCES = tuple(
 
 TEXT_BATCH = 8_192
 """A model this small that has learned more text than these few steps teach it no longer learns to
-copy keys in mid-training, which therefore brings most of the text (docs/decisions/0003)."""
+copy keys in mid-training, which brings as much text again (docs/decisions/0003)."""
 
 
 def toy() -> Recipe:
