@@ -19,7 +19,7 @@ from components.corpus.document import Document, in_hash_order
 FILES = ("usr/share/dictd/*.index",)
 
 PAGE_CHARACTERS = 3_000
-"""A page ends with the entry that reaches this; ours, about the longest context of `toy`."""
+"""A page ends with the entry that reaches this; ours, more than the longest context of `toy`."""
 
 _DIGITS = {
     letter: value
