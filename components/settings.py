@@ -26,7 +26,15 @@ class Settings(BaseModel):
     home: Path = Path(".strata")
     """Directory of everything Strata keeps: store, catalog, server databases, logs, downloads."""
     store: str = ""
-    """Artifact store: a directory; empty means `<home>/store`."""
+    """Artifact store: a directory, or `s3://bucket/prefix`; empty means `<home>/store`."""
+    s3_endpoint: str = ""
+    """URL of the S3 server; empty means Amazon's. Credentials come by the standard chain."""
+    s3_region: str = ""
+    """Region of the bucket; empty means what the AWS configuration says, else `us-east-1`."""
+    s3_path_style: bool = True
+    """Whether the bucket stands in the path of a URL instead of in its host name."""
+    s3_ca_bundle: str = ""
+    """File of the certificate authorities to trust for the S3 server; empty means the usual."""
     catalog: str = ""
     """SQLAlchemy URL of the catalog; empty means SQLite under `home`."""
     mlflow: str = ""
@@ -36,7 +44,9 @@ class Settings(BaseModel):
     prefect: str = ""
     """Prefect API URL; empty means the server started by `strata up`, else a private one."""
     launcher: str = "local_process"
-    """How a step is started: `local_process` or `in_process`."""
+    """How a step is started: `local_process`, `kubernetes` or `in_process`."""
+    cluster: str = ""
+    """YAML file that describes the cluster for the launcher `kubernetes`; empty means defaults."""
     slots: PositiveInt = 1
     """Steps that may run at the same time."""
     prefect_port: PositiveInt = Field(default=4200, le=65535)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,17 @@ from components.settings import Settings
 
 
 class ObjectStore(Protocol):
-    """Keep named bytes; a name is a relative path with `/`."""
+    """Keep named bytes; a name is a relative path with `/`.
+
+    Stages work on local files. `directory` says where, `publish` puts what was written there into
+    the store, and `fetch` brings what the store holds there. A store that is a directory of this
+    machine has nothing to bring.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Name the store as settings and requests do: a directory or `s3://bucket/prefix`."""
+        ...
 
     def read(self, name: str) -> bytes | None:
         """Return the bytes under `name`, or None."""
@@ -53,7 +63,11 @@ class ObjectStore(Protocol):
         ...
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Yield the names directly under `prefix`."""
+        """Yield the names directly under `prefix`, sorted."""
+        ...
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the bytes of every object under `prefix`, however deep, by name relative to it."""
         ...
 
     def delete(self, name: str) -> None:
@@ -61,7 +75,21 @@ class ObjectStore(Protocol):
         ...
 
     def directory(self, name: str) -> Path:
-        """Return a local directory that holds what is under `name` and may be written to."""
+        """Return the local directory for what is under `name`; it is made, and may be empty."""
+        ...
+
+    def publish(self, name: str) -> None:
+        """Put every file under `directory(name)` into the store, durably; files that are there
+        with equal bytes are passed over, so an interrupted call goes on where it was.
+        """
+        ...
+
+    def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
+        """Bring what is under `name` into `directory(name)` and return that.
+
+        With `files` it brings these alone, checks the sha256 of each file it brings, and raises
+        NotFound for one that is missing or has other bytes.
+        """
         ...
 
 
@@ -70,6 +98,10 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def uri(self) -> str:
+        return str(self.root.absolute())
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -109,6 +141,21 @@ class LocalStore:
         target = self.root / name
         target.mkdir(parents=True, exist_ok=True)
         return target
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        root = self.root / prefix
+        found = sorted(path for path in root.rglob("*") if path.is_file())
+        return {path.relative_to(root).as_posix(): path.stat().st_size for path in found}
+
+    def publish(self, name: str) -> None:
+        root = self.root / name
+        for path in [root, *root.rglob("*")]:
+            sync_directory(path)  # a file is synced alike
+
+    def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
+        """Return the directory itself; callers compare its files with their manifest."""
+        del files
+        return self.root / name
 
     def _temporary(self, name: str, data: bytes) -> Path:
         target = self.root / name

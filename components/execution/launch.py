@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from components.execution.exit_codes import describe
+from components.execution.exit_codes import ExitCode, describe
 from components.execution.request import StageRequest
 
 
@@ -25,17 +26,73 @@ class Handle:
     attempt: int
 
 
+class Reason(StrEnum):
+    """Name what kind of end an attempt came to; a retry is decided by it."""
+
+    COMPLETED = "completed"
+    APP_ERROR = "app error"
+    GUARD = "guard"
+    REFUSED = "refused"
+    """Bad configuration, a missing device or a missing input: the same again would end alike."""
+    SERVICE_AWAY = "service away"
+    STOPPED = "stopped"
+    """SIGTERM reached it and its resume point is saved."""
+    KILLED = "killed"
+    OUT_OF_MEMORY = "out of memory"
+    EVICTED = "evicted"
+    PREEMPTED = "pre-empted"
+    NODE_LOST = "node lost"
+    IMAGE_PULL = "image pull"
+    UNSCHEDULABLE = "unschedulable"
+    DEADLINE = "deadline"
+    DELETED = "deleted"
+    """Somebody deleted its Job."""
+    LOST = "lost"
+    """It cannot be seen and its heartbeat is old."""
+
+
+_REASONS = {
+    ExitCode.DONE: Reason.COMPLETED,
+    ExitCode.BAD_INPUT: Reason.REFUSED,
+    ExitCode.ENVIRONMENT: Reason.REFUSED,
+    ExitCode.GUARD: Reason.GUARD,
+    ExitCode.NOT_FOUND: Reason.REFUSED,
+    ExitCode.TRY_AGAIN: Reason.SERVICE_AWAY,
+    ExitCode.INTERRUPTED: Reason.STOPPED,
+    ExitCode.KILLED: Reason.KILLED,
+    ExitCode.PREEMPTED: Reason.STOPPED,
+}
+
+
+def reason_of(code: int) -> Reason:
+    """Return the kind of end that an exit code alone stands for."""
+    if code in _REASONS:
+        return _REASONS[ExitCode(code)]
+    return Reason.KILLED if code > 128 else Reason.APP_ERROR
+
+
 @dataclass(frozen=True)
 class Running:
-    """Say that the attempt is alive."""
+    """Say that the attempt is alive; `waiting` says in words what keeps it from starting."""
+
+    waiting: str = ""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Say that the attempt is over: its exit code, and the cause in words."""
+    """Say that the attempt is over: its exit code, the cause in words, and the kind of end.
+
+    Without `reason` the exit code decides.
+    """
 
     code: int
     cause: str = ""
+    kind: Reason | None = None
+
+    @property
+    def reason(self) -> Reason:
+        """Kind of end."""
+        return self.kind or reason_of(self.code)
 
 
 @dataclass(frozen=True)
