@@ -13,19 +13,18 @@ number of an attempt is its fence: creating its directory publishes it, and it o
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pydantic_core
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import (
     MANIFEST_FORMAT,
     FileRecord,
@@ -33,153 +32,9 @@ from components.artifacts.manifest import (
     content_digest,
     file_sha256,
 )
+from components.artifacts.objects import ObjectStore
 from components.contract import BadInput, NotFound
 from components.settings import Settings
-
-
-class ObjectStore(Protocol):
-    """Keep named bytes; a name is a relative path with `/`.
-
-    Stages work on local files. `directory` says where, `publish` puts what was written there into
-    the store, and `fetch` brings what the store holds there. A store that is a directory of this
-    machine has nothing to bring.
-    """
-
-    @property
-    def uri(self) -> str:
-        """Name the store as settings and requests do: a directory or `s3://bucket/prefix`."""
-        ...
-
-    def read(self, name: str) -> bytes | None:
-        """Return the bytes under `name`, or None."""
-        ...
-
-    def write(self, name: str, data: bytes) -> None:
-        """Put bytes under `name` atomically, replacing what was there."""
-        ...
-
-    def create(self, name: str, data: bytes) -> bool:
-        """Put bytes under `name` unless it exists; of racing writers exactly one gets True."""
-        ...
-
-    def names(self, prefix: str) -> Iterator[str]:
-        """Yield the names directly under `prefix`, sorted."""
-        ...
-
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Return the bytes of every object under `prefix`, however deep, by name relative to it."""
-        ...
-
-    def delete(self, name: str) -> None:
-        """Remove `name`, if it is there, and everything under it."""
-        ...
-
-    def directory(self, name: str) -> Path:
-        """Return the local directory for what is under `name`; it is made, and may be empty."""
-        ...
-
-    def publish(self, name: str) -> None:
-        """Put every file under `directory(name)` into the store, durably; files that are there
-        with equal bytes are passed over, so an interrupted call goes on where it was.
-        """
-        ...
-
-    def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
-        """Bring what is under `name` into `directory(name)` and return that.
-
-        With `files` it brings these alone, checks the sha256 of each file it brings, and raises
-        NotFound for one that is missing or has other bytes.
-        """
-        ...
-
-
-class LocalStore:
-    """Keep objects as files under one directory; every write is fsynced before its name appears."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @property
-    def uri(self) -> str:
-        return str(self.root.absolute())
-
-    def read(self, name: str) -> bytes | None:
-        try:
-            return (self.root / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def write(self, name: str, data: bytes) -> None:
-        temporary = self._temporary(name, data)
-        temporary.replace(self.root / name)
-
-    def create(self, name: str, data: bytes) -> bool:
-        temporary = self._temporary(name, data)
-        try:
-            os.link(temporary, self.root / name)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
-        sync_directory((self.root / name).parent)
-        return True
-
-    def names(self, prefix: str) -> Iterator[str]:
-        try:
-            yield from sorted(entry.name for entry in os.scandir(self.root / prefix))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-
-    def delete(self, name: str) -> None:
-        target = self.root / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
-
-    def directory(self, name: str) -> Path:
-        target = self.root / name
-        target.mkdir(parents=True, exist_ok=True)
-        return target
-
-    def sizes(self, prefix: str) -> dict[str, int]:
-        root = self.root / prefix
-        found = sorted(path for path in root.rglob("*") if path.is_file())
-        return {path.relative_to(root).as_posix(): path.stat().st_size for path in found}
-
-    def publish(self, name: str) -> None:
-        root = self.root / name
-        for path in [root, *root.rglob("*")]:
-            sync_directory(path)  # a file is synced alike
-
-    def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
-        """Return the directory itself; callers compare its files with their manifest."""
-        del files
-        return self.root / name
-
-    def _temporary(self, name: str, data: bytes) -> Path:
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            error.filename = str(target)  # a failed write does not name its file
-            raise
-        return temporary
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from pathlib import Path
 from types import FrameType
 
 from components.artifacts.identity import code_digest, package_versions
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import Manifest, content_digest, list_files
-from components.artifacts.store import ArtifactStore, Attempt, LocalStore
+from components.artifacts.store import ArtifactStore, Attempt
 from components.contract import (
     BadInput,
     EnvironmentMissing,

@@ -35,8 +35,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import Manifest
-from components.artifacts.store import ArtifactStore, LocalStore
+from components.artifacts.store import ArtifactStore
 from components.tracking import mlflow_models as models
 from components.tracking.curve import Curve
 from components.tracking.snapshot import RunSnapshot, StepSnapshot

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from components.artifacts.identity import artifact_key, code_digest
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import InputRecord, Manifest, content_digest, list_files
-from components.artifacts.store import ArtifactStore, LocalStore
+from components.artifacts.store import ArtifactStore
 from components.artifacts.types import Artifact
 from components.contract import Resources
 from components.execution.request import StageRequest

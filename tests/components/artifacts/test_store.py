@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import Manifest, content_digest, list_files
-from components.artifacts.store import ArtifactStore, LocalStore
+from components.artifacts.store import ArtifactStore
 from components.contract import BadInput, NotFound
 
 
@@ -132,7 +133,7 @@ def test_a_failed_write_names_its_path_and_leaves_nothing(tmp_path: Path):
     objects = LocalStore(tmp_path)
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from components.artifacts.store import LocalStore\n"
+        "from components.artifacts.local_store import LocalStore\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
         "LocalStore(Path(sys.argv[1])).write('a/name', b'x' * 100)\n"
@@ -159,7 +160,8 @@ def test_a_lock_keeps_other_processes_out_and_goes_with_its_holder(store, tmp_pa
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from components.artifacts.store import ArtifactStore, LocalStore\n"
+        "from components.artifacts.local_store import LocalStore\n"
+        "from components.artifacts.store import ArtifactStore\n"
         "root = Path(sys.argv[1])\n"
         "with ArtifactStore(LocalStore(root / 'store'), root / 'locks').lock('key'):\n"
         "    print('held', flush=True)\n"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from components.artifacts.identity import artifact_key, code_digest
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import InputRecord
-from components.artifacts.store import ArtifactStore, LocalStore
+from components.artifacts.store import ArtifactStore
 from components.contract import Resources
 from components.execution.request import StageRequest
 from tests.sample_stages import COUNT, TABLE, CountConfig

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import InputRecord, Manifest, content_digest, list_files
-from components.artifacts.store import ArtifactStore, LocalStore
+from components.artifacts.store import ArtifactStore
 from components.tracking.journal import Journal
 from components.tracking.mlflow import EXPERIMENT, Shipper, flatten, metric_name
 from components.tracking.mlflow_models import ALIAS
