@@ -238,7 +238,9 @@ class Shipper:
     ) -> None:
         assert step.key is not None
         curve = self._curves.setdefault(name, Curve(shipped.highest))
-        journals = [attempt.journal for attempt in self.store.attempts(step.stage, step.key)]
+        journals = [
+            attempt.fetch_journal() for attempt in self.store.attempts(step.stage, step.key)
+        ]
         points = curve.advance(journals)
         metrics = [Metric(metric_name(p.name), p.value, int(p.time * 1000), p.step) for p in points]
         for start in range(0, len(metrics), BATCH):
