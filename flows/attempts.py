@@ -21,6 +21,8 @@ from components.execution.request import StageRequest
 from flows.context import Run
 
 POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 1.0
+"""Time between two looks at an attempt's heartbeat, which beats every two seconds."""
 FAILURES = 1
 """Times a step that failed at run time is tried again."""
 PREEMPTIONS = 20
@@ -142,13 +144,16 @@ def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
     """Follow one attempt to its end, passing its progress on and a stop down."""
     step = _step_of(run, handle)
     seen = time.time()
+    looked = 0.0
     while True:
         status = run.launcher.wait(handle, POLL_SECONDS)
         if isinstance(status, Ended):
             return status
-        heartbeat = attempt.record("progress") or {}
-        run.board.progress(step, heartbeat, heartbeat.get("loss"))
-        seen = max(seen, float(heartbeat.get("time", 0)))
+        if time.monotonic() - looked > HEARTBEAT_SECONDS:
+            heartbeat = attempt.record("progress") or {}
+            run.board.progress(step, heartbeat, heartbeat.get("loss"))
+            seen = max(seen, float(heartbeat.get("time", 0)))
+            looked = time.monotonic()
         if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
             return Ended(ExitCode.FAILED, "the attempt was lost: no heartbeat for a minute")
         late = time.time() - budget.started > budget.seconds

@@ -207,6 +207,10 @@ class ArtifactStore:
         """Return a local directory with an artifact's content files, fetched where need be."""
         return self.objects.fetch(_files(manifest), manifest.files)
 
+    def read_file(self, manifest: Manifest, path: str) -> bytes | None:
+        """Read one content file; None where the artifact has none of that name."""
+        return self.objects.read(f"{_files(manifest)}/{path}")
+
     def missing(self, manifest: Manifest) -> list[str]:
         """Compare names and sizes with the manifest; return what differs, in words."""
         sizes = self.objects.sizes(_files(manifest))
