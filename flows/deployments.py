@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -62,8 +63,12 @@ def deploy(
     return f"{url.rstrip('/').removesuffix('/api')}/deployments/deployment/{made}"
 
 
-def work() -> None:
-    """Make the work pool and the standing deployment, then carry out flow runs until ended."""
+def work(healthcheck: bool = False) -> None:
+    """Make the work pool and the standing deployment, then carry out flow runs until ended.
+
+    With `healthcheck` it answers `/health` on the port of PREFECT_WORKER_WEBSERVER_PORT, for a
+    container's probes.
+    """
     from prefect.workers.process import ProcessWorker
 
     asyncio.run(_make(STANDING, parameters={"recipe": "toy"}))
@@ -71,7 +76,7 @@ def work() -> None:
     worker = ProcessWorker(
         work_pool_name=WORK_POOL, name="local", limit=1, create_pool_if_not_found=False
     )
-    asyncio.run(worker.start())
+    asyncio.run(worker.start(with_healthcheck=healthcheck))
 
 
 def _catch_up() -> None:
@@ -139,4 +144,4 @@ def _talking_to(url: str) -> Any:
 
 
 if __name__ == "__main__":
-    work()
+    work(healthcheck="--healthcheck" in sys.argv[1:])

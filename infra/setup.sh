@@ -2,7 +2,8 @@
 # Set up what `make` needs, once: a virtual environment and two system packages.
 #
 #   infra/setup.sh python           create .venv and install the project at the pinned versions
-#   infra/setup.sh system [tests]   bubblewrap, Debian package lists; with `tests` a Chromium too
+#   infra/setup.sh system [tests]   bubblewrap, Debian package lists; with `tests` a Chromium,
+#                                   kubectl and docker-compose too
 #
 # A missing system package is installed with apt-get where the user may (root, or sudo without a
 # password); otherwise one line says what to install. Running it again when all is there is instant.
@@ -91,6 +92,10 @@ set_up_system() {
     [ "${1:-}" = tests ] || return 0
     command -v chromium >/dev/null 2>&1 || install chromium ||
         die "the browser tests need Chromium: run  apt-get install chromium  as root"
+    command -v kubectl >/dev/null 2>&1 || install kubernetes-client ||
+        die "the tests of infra/kubernetes need kubectl: run  apt-get install kubernetes-client"
+    command -v docker-compose >/dev/null 2>&1 || install docker-compose ||
+        die "the tests of docker-compose.yml need it: run  apt-get install docker-compose"
 }
 
 case "${1:-}" in
