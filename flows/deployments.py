@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from components.contract import BadInput, EnvironmentMissing
 from components.settings import Settings
 from components.settings import settings as read_settings
+from flows.automations import ensure
 from flows.server_programs import WORK_POOL
 from flows.servers import mlflow_uri, prefect_url
 
@@ -119,7 +120,7 @@ async def _deployment(
 
 
 async def _make(name: str, **options: Any) -> str:
-    """Make the work pool, if need be, and a deployment; return the deployment's id."""
+    """Make a deployment, and its work pool and the automations if need be; return its id."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -134,6 +135,7 @@ async def _make(name: str, **options: Any) -> str:
         )
         with contextlib.suppress(ObjectAlreadyExists):
             await client.create_work_pool(pool)
+        await ensure(client)
     return str(await deployment.aapply())
 
 
