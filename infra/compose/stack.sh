@@ -49,6 +49,17 @@ port() {
     echo "${value:-$2}"
 }
 
+# wait_for SERVER COMMAND...: until the command succeeds, two minutes at most.
+wait_for() {
+    server=$1 tries=60
+    shift
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || die "$server is not well: see  docker compose logs $server"
+        sleep 2
+    done
+}
+
 up() {
     write_secrets
     docker info >/dev/null 2>&1 || die "no Docker daemon answers: start it, or set DOCKER_HOST"
@@ -60,14 +71,11 @@ up() {
     prefect=http://127.0.0.1:$(port PREFECT_PORT 4200)
     mlflow=http://127.0.0.1:$(port MLFLOW_PORT 5000)
     dashboard=http://127.0.0.1:$(port DASHBOARD_PORT 8501)
-    for url in "$prefect/api/health" "$mlflow/health" "$dashboard/_stcore/health"; do
-        tries=60
-        until .venv/bin/python infra/images/healthy.py "$url" 2>/dev/null; do
-            tries=$((tries - 1))
-            [ "$tries" -gt 0 ] || die "$url does not answer: see  docker compose logs"
-            sleep 2
-        done
-    done
+    wait_for prefect .venv/bin/python infra/images/healthy.py "$prefect/api/health"
+    wait_for mlflow .venv/bin/python infra/images/healthy.py "$mlflow/health"
+    wait_for dashboard .venv/bin/python infra/images/healthy.py "$dashboard/_stcore/health"
+    wait_for worker compose exec -T worker \
+        python /strata/infra/images/healthy.py http://127.0.0.1:8080/health
     printf '%-10s %s\n' prefect "$prefect" mlflow "$mlflow" dashboard "$dashboard"
 }
 

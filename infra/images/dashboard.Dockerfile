@@ -17,6 +17,7 @@ RUN mkdir components flows dashboards && touch LICENSE README.md \
     && pip install --no-cache-dir -q -c constraints.txt --editable ".[cluster]" \
         altair fastapi prefect pyarrow streamlit
 
+ENV PYTHONPATH=/strata
 COPY components components
 COPY flows flows
 COPY dashboards dashboards
@@ -24,8 +25,8 @@ COPY infra/images/healthy.py infra/images/
 # build.sh gives both; the build ends here where the label would not fit the sources.
 ARG COMMIT=unknown
 ARG CODE
-RUN python -m components.execution.image_code ${CODE:+--expect ${CODE}} > code-digest
+WORKDIR /home/strata
+RUN python -m components.execution.image_code ${CODE:+--expect ${CODE}} > /strata/code-digest
 LABEL strata.commit=${COMMIT} strata.code=${CODE}
 
 USER 10001:10001
-WORKDIR /strata

@@ -24,12 +24,13 @@ COPY pyproject.toml constraints.txt ./
 RUN mkdir components flows dashboards && touch LICENSE README.md \
     && pip install --no-cache-dir -q -c constraints.txt --editable ".[${EXTRAS}]"
 
+ENV PYTHONPATH=/strata
 COPY components components
 # build.sh gives both; the build ends here where the label would not fit the sources.
 ARG COMMIT=unknown
 ARG CODE
-RUN python -m components.execution.image_code ${CODE:+--expect ${CODE}} > code-digest
+WORKDIR /home/strata
+RUN python -m components.execution.image_code ${CODE:+--expect ${CODE}} > /strata/code-digest
 LABEL strata.commit=${COMMIT} strata.code=${CODE}
 
 USER 10001:10001
-WORKDIR /home/strata

@@ -61,6 +61,8 @@ def test_the_label_is_proved_by_the_sources(name):
     assert "LABEL strata.commit=${COMMIT} strata.code=${CODE}" in lines
     (proof,) = [line for line in lines if "components.execution.image_code" in line]
     assert "${CODE:+--expect ${CODE}}" in proof
+    # Away from the sources, so that it shows too that they are found from wherever.
+    assert lines[lines.index(proof) - 1] == "WORKDIR /home/strata"
 
 
 @every_image
