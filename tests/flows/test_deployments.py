@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from components.contract import BadInput, EnvironmentMissing, NotFound
+from components.contract import BadInput, EnvironmentMissing, NotFound, Resources
 from components.settings import Settings
 from flows.deployments import STANDING, deploy
+from flows.recipe import resolve
 from flows.servers import private_prefect_server
-from flows.train import FLOW_NAME
+from flows.train import FLOW_NAME, Place
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
@@ -69,8 +70,13 @@ def worker(prefect) -> Iterator[str]:
 
 
 def test_the_form_has_types_and_choices(prefect, worker):
-    form = ask(f"{prefect.prefect}/deployments/{worker}")["parameter_openapi_schema"]["properties"]
+    schema = ask(f"{prefect.prefect}/deployments/{worker}")["parameter_openapi_schema"]
+    form = schema["properties"]
     assert {"ci", "toy"} <= set(form["recipe"]["enum"])
+    assert {"local_process", "kubernetes"} == set(form["launcher"]["anyOf"][0]["enum"])
+    place = schema["definitions"]["Place"]["properties"]
+    assert set(place["device"]["anyOf"][0]["enum"]) == {"cpu", "cuda"}
+    assert set(place) <= set(Resources.model_fields)
     assert form["overrides"]["type"] == "array"
     assert form["overrides"]["items"] == {"type": "string"}
     assert form["new"]["type"] == "boolean"
@@ -93,6 +99,14 @@ def test_a_flow_run_from_the_form_is_carried_out_by_the_worker(prefect, worker):
     assert run["state_type"] == "FAILED"
     assert "lerning_rate" in run["state"]["message"]
     assert "learning_rate" in run["state"]["message"]  # the suggestion
+
+
+def test_a_place_changes_what_is_filled_in_and_nothing_else():
+    place = Place(device="cuda", precision="bf16", nodes=2, memory_gb=64)
+    changed = resolve("ci", assignments=place.overrides()).resources["default"]
+    before = resolve("ci").resources["default"]
+    assert changed == before.model_copy(update=place.model_dump(exclude_none=True))
+    assert Place().overrides() == []
 
 
 def test_a_value_of_the_wrong_kind_is_refused_by_the_form(prefect, worker):
