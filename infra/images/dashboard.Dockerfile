@@ -17,7 +17,7 @@ RUN mkdir components flows dashboards && touch LICENSE README.md \
     && pip install --no-cache-dir -q -c constraints.txt --editable ".[cluster]" \
         altair fastapi prefect pyarrow streamlit
 
-ENV PYTHONPATH=/strata
+ENV PYTHONPATH=/strata STRATA_HOME=/var/lib/strata
 COPY components components
 COPY flows flows
 COPY dashboards dashboards

@@ -23,7 +23,7 @@ COPY pyproject.toml constraints.txt ./
 RUN mkdir components flows dashboards && touch LICENSE README.md \
     && pip install --no-cache-dir -q -c constraints.txt --editable ".[${EXTRAS}]"
 
-ENV PYTHONPATH=/strata
+ENV PYTHONPATH=/strata STRATA_HOME=/var/lib/strata
 COPY components components
 COPY flows flows
 COPY dashboards dashboards

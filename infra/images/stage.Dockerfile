@@ -24,7 +24,9 @@ COPY pyproject.toml constraints.txt ./
 RUN mkdir components flows dashboards && touch LICENSE README.md \
     && pip install --no-cache-dir -q -c constraints.txt --editable ".[${EXTRAS}]"
 
-ENV PYTHONPATH=/strata
+# The one place a stage writes to: a volume where the root is read-only.
+RUN install -d -o 10001 -g 10001 /var/lib/strata
+ENV PYTHONPATH=/strata STRATA_HOME=/var/lib/strata
 COPY components components
 # build.sh gives both; the build ends here where the label would not fit the sources.
 ARG COMMIT=unknown

@@ -47,6 +47,12 @@ def test_the_one_who_runs_is_a_number_other_than_root(name):
 
 
 @every_image
+def test_the_one_who_runs_has_a_home_for_the_installation(name):
+    assert "ENV PYTHONPATH=/strata STRATA_HOME=/var/lib/strata" in instructions(name)
+    assert any("install -d -o 10001 -g 10001 /var/lib/strata" in i for i in instructions(name))
+
+
+@every_image
 def test_packages_are_pinned_and_installed_before_the_sources_come(name):
     lines = instructions(name)
     installs = [line for line in lines if "pip install" in line]
