@@ -228,7 +228,8 @@ def test_policies_open_what_is_used_and_no_more(overlay):
     assert reachable(overlay, "dashboard") == {53, 5432} | to_store | to_servers
     assert reachable(overlay, "mlflow") == {53, 5432} | to_store
     assert reachable(overlay, "prefect") == {53, 5432}
-    assert reachable(overlay, "stage") == {53, "any"} | to_store  # any: among the ranks alone
+    among_ranks, to_debian = "any", 80
+    assert reachable(overlay, "stage") == {53, among_ranks, to_debian} | to_store
     assert reachable(overlay, "somebody") == {53}
 
 
