@@ -14,7 +14,7 @@ from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from components.artifacts.store import open_store
 from components.contract import Device, Precision, Stage, StageConfig, TryAgain
@@ -43,13 +43,18 @@ class Place(BaseModel):
     It is the recipe's `resources.default`: a step that the recipe places itself keeps its place.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    device: Device | None = Field(None, description="Where the model's tensors lie.")
-    precision: Precision | None = Field(None, description="Format of matrix products.")
-    nodes: PositiveInt | None = Field(None, description="Machines that train together.")
-    processes: PositiveInt | None = Field(None, description="Ranks on each machine.")
-    memory_gb: PositiveInt | None = Field(None, description="Memory of a step, in GiB.")
+    device: Device | None = None
+    """Where the model's tensors lie."""
+    precision: Precision | None = None
+    """Format of matrix products."""
+    nodes: PositiveInt | None = None
+    """Machines that train together."""
+    processes: PositiveInt | None = None
+    """Ranks on each machine."""
+    memory_gb: PositiveInt | None = None
+    """Memory of a step, in GiB."""
 
     def overrides(self) -> list[str]:
         """Return what is filled in as changes to the recipe."""

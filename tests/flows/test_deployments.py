@@ -18,6 +18,8 @@ from components.contract import BadInput, EnvironmentMissing, NotFound, Resource
 from components.settings import Settings
 from flows.deployments import STANDING, deploy
 from flows.recipe import resolve
+from flows.server_processes import free_port
+from flows.server_programs import answers
 from flows.servers import private_prefect_server
 from flows.train import FLOW_NAME, Place
 
@@ -44,17 +46,25 @@ def prefect(tmp_path_factory, prefect_home) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="module")
-def worker(prefect) -> Iterator[str]:
+def health_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def worker(prefect, health_port) -> Iterator[str]:
     """Run the worker of `strata up` and return the id of its standing deployment."""
     api = prefect.prefect
     environment = os.environ | {
         "PREFECT_API_URL": api,
         "PREFECT_HOME": str(prefect.home / "prefect"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
         "STRATA_HOME": str(prefect.home),
         "PYTHONPATH": str(Path.cwd()),
     }
-    process = subprocess.Popen([sys.executable, "-m", "flows.deployments"], env=environment)
+    command = [sys.executable, "-m", "flows.deployments", "--healthcheck"]
+    process = subprocess.Popen(command, env=environment)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -99,6 +109,13 @@ def test_a_flow_run_from_the_form_is_carried_out_by_the_worker(prefect, worker):
     assert run["state_type"] == "FAILED"
     assert "lerning_rate" in run["state"]["message"]
     assert "learning_rate" in run["state"]["message"]  # the suggestion
+
+
+def test_the_worker_says_that_it_is_well(worker, health_port):
+    deadline = time.monotonic() + 30
+    while not answers(f"http://127.0.0.1:{health_port}/health"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_a_place_changes_what_is_filled_in_and_nothing_else():
