@@ -12,7 +12,7 @@ import boto3.session
 from botocore.config import Config
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Server:
     """Describe a running server; `environment` is what a command needs to use it."""
 
