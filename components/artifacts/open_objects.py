@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from components.artifacts.local_store import LocalStore
 from components.artifacts.objects import ObjectStore
@@ -27,10 +29,18 @@ def open_objects(uri: str, settings: Settings) -> ObjectStore:
     parts = uri.removeprefix("s3://").rstrip("/").split("/")
     if not _BUCKET.fullmatch(uri) or {"", ".", ".."} & set(parts):
         raise BadInput(f"{uri} names no store: give a directory or s3://bucket/prefix")
-    return _open_bucket(uri, settings)
+    options = {
+        "endpoint": settings.s3_endpoint,
+        "region": settings.s3_region,
+        "path_style": settings.s3_path_style,
+        "ca_bundle": settings.s3_ca_bundle,
+    }
+    return _open_bucket(uri, settings.home / "cache", tuple(options.items()))
 
 
-def _open_bucket(uri: str, settings: Settings) -> ObjectStore:
+@lru_cache(maxsize=8)
+def _open_bucket(uri: str, cache: Path, options: tuple[tuple[str, Any], ...]) -> ObjectStore:
+    """Open a bucket once a process: making a client is slow, and threads may share it."""
     try:
         from components.artifacts.s3_store import S3Options, S3Store
     except ModuleNotFoundError as error:
@@ -38,12 +48,7 @@ def _open_bucket(uri: str, settings: Settings) -> ObjectStore:
             f"the store {uri} needs boto3, and {error.name} is not installed.\n"
             "Fix: pip install 'strata[cluster]'"
         ) from None
-    options = S3Options(
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        path_style=settings.s3_path_style,
-        ca_bundle=settings.s3_ca_bundle,
-    )
+    chosen = S3Options(**dict(options))
     # Buckets of one name on two servers share no file.
-    digest = hashlib.sha256(f"{options.endpoint} {uri.rstrip('/')}".encode()).hexdigest()
-    return S3Store(uri, settings.home / "cache" / digest[:16], options)
+    digest = hashlib.sha256(f"{chosen.endpoint} {uri.rstrip('/')}".encode()).hexdigest()
+    return S3Store(uri, cache / digest[:16], chosen)

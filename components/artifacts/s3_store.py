@@ -32,13 +32,14 @@ SETTLED_NS = 2_000_000_000
 
 
 class S3Store:
-    """Keep objects in a bucket below a prefix; `cache` holds the files that stages work on."""
+    """Keep objects in a bucket below a prefix; `cache` holds what stages write and read."""
 
     def __init__(self, uri: str, cache: Path, options: S3Options) -> None:
         name, _, prefix = uri.removeprefix("s3://").partition("/")
         self._bucket = Bucket(name, options)
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._cache = cache
+        self._written = cache / "written"
+        self._brought = cache / "brought"
         self._published: dict[str, tuple[int, int, int]] = {}
         self._fetched: dict[str, str] = {}
 
@@ -96,14 +97,15 @@ class S3Store:
         for page in self._pages(root):
             self._delete_keys([entry["Key"] for entry in page.get("Contents", ())])
         self._abort_uploads(root)
-        cached = self._cached(name)
-        if cached.is_dir():
-            shutil.rmtree(cached, ignore_errors=True)
-        else:
-            cached.unlink(missing_ok=True)
+        for root in (self._written, self._brought):
+            cached = self._local(root, name)
+            if cached.is_dir():
+                shutil.rmtree(cached, ignore_errors=True)
+            else:
+                cached.unlink(missing_ok=True)
 
     def directory(self, name: str) -> Path:
-        target = self._cached(name)
+        target = self._local(self._written, name)
         target.mkdir(parents=True, exist_ok=True)
         return target
 
@@ -114,7 +116,7 @@ class S3Store:
         passed over. Large files go up one after the other, their parts side by side.
         """
         there = self.sizes(name)
-        found = sorted(_finished_files(self._cached(name)))
+        found = sorted(_finished_files(self._local(self._written, name)))
         for last in (False, True):
             wave = [path for path in found if (path.rpartition("/")[2] == LAST) is last]
             large = [path for path in wave if self._is_large(name, path)]
@@ -127,7 +129,6 @@ class S3Store:
                 self._publish(name, path, there.get(path))
 
     def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
-        directory = self.directory(name)
         tasks = (
             [
                 partial(self._fetch, name, path, *entry)
@@ -136,8 +137,10 @@ class S3Store:
             if files is None
             else [partial(self._fetch_record, name, record) for record in files]
         )
+        if files is None and not tasks:
+            self._fetch_object(name)
         run_all(self._bucket.options.parallel, tasks)
-        return directory
+        return self._local(self._brought, name)
 
     def presigned_url(self, name: str, seconds: int) -> str:
         """Return a URL by which anyone may read `name` for so long."""
@@ -150,7 +153,7 @@ class S3Store:
     def _publish(self, name: str, path: str, there: int | None) -> None:
         key = self._key(f"{name}/{path}")
         try:
-            file = (self._cached(name) / path).open("rb")
+            file = (self._local(self._written, name) / path).open("rb")
         except (FileNotFoundError, NotADirectoryError):
             return
         with file:
@@ -164,14 +167,14 @@ class S3Store:
 
     def _is_large(self, name: str, path: str) -> bool:
         try:
-            size = (self._cached(name) / path).stat().st_size
+            size = (self._local(self._written, name) / path).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return False
         return size > self._bucket.options.part_bytes
 
     def _fetch(self, name: str, path: str, size: int, version: str) -> None:
         """Bring an object that was listed; one that has gone since is passed over."""
-        key, target = self._key(f"{name}/{path}"), self._cached(f"{name}/{path}")
+        key, target = self._key(f"{name}/{path}"), self._local(self._brought, f"{name}/{path}")
         there = target.is_file() and target.stat().st_size == size
         if there and self._fetched.get(key) == version:
             return
@@ -181,9 +184,17 @@ class S3Store:
             download(self._bucket, key, target, record)
             self._fetched[key] = version
 
+    def _fetch_object(self, name: str) -> None:
+        """Bring the object of this very name, where there is one."""
+        data = self.read(name)
+        if data is not None:
+            target = self._local(self._brought, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+
     def _fetch_record(self, name: str, record: FileRecord) -> None:
         where = f"{name}/{record.path}"
-        download(self._bucket, self._key(where), self._cached(where), record)
+        download(self._bucket, self._key(where), self._local(self._brought, where), record)
 
     def _listing(self, prefix: str) -> dict[str, tuple[int, str]]:
         """Return size and version of every object under a prefix, by relative name."""
@@ -242,11 +253,11 @@ class S3Store:
     def _below(self, prefix: str) -> str:
         return self._prefix + (f"{prefix.strip('/')}/" if prefix.strip("/") else "")
 
-    def _cached(self, name: str) -> Path:
+    def _local(self, root: Path, name: str) -> Path:
         """Return the local path of a name; one that leads out of the cache is refused."""
         if name.startswith("/") or ".." in name.split("/"):
             raise BadInput(f"s3://{self._bucket.name}/{self._key(name)} is no name of an object")
-        return self._cache / name
+        return root / name
 
 
 def _finished_files(root: Path) -> Iterator[str]:
