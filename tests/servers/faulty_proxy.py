@@ -20,8 +20,8 @@ class FaultyProxy:
     and `requests` lists the first lines of those that came.
 
     `busy` answers 503 itself, `reset` closes before the server sees the request, `swallow` lets
-    the server carry the request out and closes instead of handing on its answer, and `cut` hands
-    on the first 1000 bytes of the answer only.
+    the server carry the request out and closes instead of handing on its answer, `cut` hands on
+    the first 1000 bytes of the answer only, and `hang` says nothing until the proxy is closed.
     """
 
     def __init__(self, target: int) -> None:
@@ -30,11 +30,13 @@ class FaultyProxy:
         self.requests: list[str] = []
         self._target = target
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         """Listen no longer."""
+        self._closed.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -53,6 +55,9 @@ class FaultyProxy:
                 self.requests.append(request.partition(b"\r\n")[0].decode())
                 fault = self.faults.pop(0) if self.faults else ""
             if fault == "reset":
+                return
+            if fault == "hang":
+                self._closed.wait()
                 return
             if fault == "busy":
                 client.sendall(BUSY)
