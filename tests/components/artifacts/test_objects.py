@@ -426,7 +426,7 @@ def test_a_writer_whose_answer_was_lost_knows_its_own_object(place: Place):
 
 @in_buckets
 def test_faults_that_pass_are_outlived(place: Place):
-    data = os.urandom(PART + 1)
+    data = os.urandom(2 * PART)
     with place.proxy() as (proxy, seen):
         store = seen.open(parallel=2)
         (store.directory("k") / "large").write_bytes(data)
