@@ -118,6 +118,7 @@ ENVIRONMENT_READERS = {
     "components/corpus/deduplicate.py": "tells Daft, at import, to send no telemetry",
     "components/tracking/mlflow.py": "MLflow takes its patience from variables, at import",
     "components/execution/ranks.py": "reads what a scheduler gives a pod: rank, address, port",
+    "components/training/zero.py": "DeepSpeed takes device and operators from variables, at import",
 }
 
 BROAD_EXCEPTS = {
