@@ -14,6 +14,7 @@ from typing import Any
 WARM = [
     "pytest",
     "safetensors.torch",
+    "torch._dynamo",  # a model that is built on a named device imports it: 2 s
     "components.pretraining.stage",
     "components.execution.execute",
     "flows.run",

@@ -12,6 +12,7 @@ import random
 import shutil
 import struct
 import time
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def kill_in_saves(n: int, draws: random.Random, place: Path) -> tuple[int, int, 
     for _ in range(n):
         shutil.rmtree(place / "saver" / "files", ignore_errors=True)
         saver = fork(save_for_ever, place / "saver", said, first + 1)
-        wait_until(lambda: SAID.unpack(said.read_bytes())[1] > first)
+        wait_until(partial(acknowledges, said, first))
         time.sleep(draws.uniform(0.0, 0.03))
         saver.kill()
         saver.join()
@@ -67,6 +68,11 @@ def kill_in_saves(n: int, draws: random.Random, place: Path) -> tuple[int, int, 
         torn += not whole or any(resume.glob("*.corrupt"))
         first = point.step
     return inside, torn, lost
+
+
+def acknowledges(said: Path, step: int) -> bool:
+    """Tell whether a save after `step` is over."""
+    return SAID.unpack(said.read_bytes())[1] > step
 
 
 def save_for_ever(directory: Path, said: Path, first: int) -> None:
