@@ -59,9 +59,11 @@ class Settings(BaseModel):
     """Recipe overrides as `step.field=value`, separated by `;`."""
 
     @property
-    def store_path(self) -> Path:
-        """Directory of the local artifact store."""
-        return Path(self.store) if self.store else self.home / "store"
+    def store_uri(self) -> str:
+        """Address of the artifact store: an absolute directory, or `s3://bucket/prefix`."""
+        if "://" in self.store:
+            return self.store.rstrip("/")
+        return str(Path(self.store or self.home / "store").absolute())
 
     @property
     def scratch(self) -> Path:

@@ -36,7 +36,7 @@ class Curve:
 
 def curves(store: ArtifactStore, stage: str, key: str, step: str) -> list[Curve]:
     """Read the metrics of every attempt at a key as one curve each."""
-    directories = [attempt.journal for attempt in store.attempts(stage, key)]
+    directories = [attempt.fetch_journal() for attempt in store.attempts(stage, key)]
     by_name: dict[str, list[MetricPoint]] = {}
     for point in metric_points(directory for directory in directories if directory.is_dir()):
         by_name.setdefault(point.name, []).append(point)
@@ -85,10 +85,9 @@ def newest_change(store: ArtifactStore, stage: str, key: str) -> tuple[int, int]
     """Return a number that changes when a journal of this key grows: segments and bytes."""
     count = size = 0
     for attempt in store.attempts(stage, key):
-        if attempt.journal.is_dir():
-            for entry in os.scandir(attempt.journal):
-                count += 1
-                size += entry.stat().st_size
+        sizes = attempt.journal_sizes()
+        count += len(sizes)
+        size += sum(sizes.values())
     return count, size
 
 

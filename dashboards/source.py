@@ -118,7 +118,7 @@ def _curves(path: str, stage: str, key: str, step: str, change: tuple[int, int])
 def curves(stage: str, key: str, step: str) -> list[Curve]:
     """Return the curves of a step."""
     change = journals.newest_change(store(), stage, key)
-    return _curves(str(settings().store_path), stage, key, step, change)
+    return _curves(settings().store_uri, stage, key, step, change)
 
 
 @st.cache_data(ttl=2, max_entries=64, show_spinner=False)

@@ -7,12 +7,10 @@ kill never.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
@@ -23,6 +21,8 @@ from components.execution.request import StageRequest
 from flows.context import Run
 
 POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 1.0
+"""Time between two looks at an attempt's heartbeat, which beats every two seconds."""
 FAILURES = 1
 """Times a step that failed at run time is tried again."""
 PREEMPTIONS = 20
@@ -114,10 +114,7 @@ class Budget:
 
 
 def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget) -> Ended:
-    run.store.objects.write(
-        f"artifacts/{request.stage}/{request.key}/attempts/{attempt.number}/request.json",
-        request.model_dump_json(indent=1).encode(),
-    )
+    attempt.write_record("request", request.model_dump(mode="json"))
     started = time.time()
     run.register.attempt(
         request.key,
@@ -147,13 +144,16 @@ def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
     """Follow one attempt to its end, passing its progress on and a stop down."""
     step = _step_of(run, handle)
     seen = time.time()
+    looked = 0.0
     while True:
         status = run.launcher.wait(handle, POLL_SECONDS)
         if isinstance(status, Ended):
             return status
-        heartbeat = attempt.record("progress") or {}
-        run.board.progress(step, heartbeat, newest_loss(attempt))
-        seen = max(seen, float(heartbeat.get("time", 0)))
+        if time.monotonic() - looked > HEARTBEAT_SECONDS:
+            heartbeat = attempt.record("progress") or {}
+            run.board.progress(step, heartbeat, heartbeat.get("loss"))
+            seen = max(seen, float(heartbeat.get("time", 0)))
+            looked = time.monotonic()
         if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
             return Ended(ExitCode.FAILED, "the attempt was lost: no heartbeat for a minute")
         late = time.time() - budget.started > budget.seconds
@@ -164,24 +164,3 @@ def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
 def _step_of(run: Run, handle: Handle) -> str:
     steps = run.register.run.steps.items()
     return next((name for name, step in steps if step.key == handle.key), handle.stage)
-
-
-def newest_loss(attempt: Attempt) -> float | None:
-    """Return the newest `train/loss` or `reward` of an attempt's journal; None before the first."""
-    segments = sorted(attempt.journal.glob("*.jsonl"))
-    for segment in reversed(segments[-2:]):
-        for line in reversed(_last_lines(segment)):
-            try:
-                values: dict[str, Any] = json.loads(line).get("values", {})
-            except json.JSONDecodeError:
-                continue
-            if "train/loss" in values:
-                return float(values["train/loss"])
-    return None
-
-
-def _last_lines(path: Path, most_bytes: int = 8192) -> list[str]:
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - most_bytes))
-        return file.read().decode("utf-8", "replace").splitlines()

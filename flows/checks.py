@@ -107,9 +107,9 @@ def store(here: Settings) -> Result:
     names = list(opened.objects.names("runs"))
     torn = [name for name in names if load_run(opened, name) is None]
     if torn:
-        repair = f"move {here.store_path / 'runs' / torn[0]} aside"
+        repair = f"move {here.store_uri}/runs/{torn[0]} aside"
         return "fault", f"{len(torn)} of {len(names)} run records cannot be read", repair
-    return "ok", f"{here.store_path}, {len(names)} runs", ""
+    return "ok", f"{here.store_uri}, {len(names)} runs", ""
 
 
 def catalog(here: Settings) -> Result:

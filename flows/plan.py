@@ -220,7 +220,7 @@ def why_made(store: ArtifactStore, before: Manifest | None, now: Ingredients) ->
         reasons.append("its artifact was damaged and set aside")
     attempts = store.attempts(stage, key)
     if attempts and not reasons:
-        how = "continues" if any(each.resume.is_dir() for each in attempts) else "did not finish"
+        how = "continues" if any(each.has_resume_point() for each in attempts) else "did not finish"
         reasons.append(f"attempt {attempts[-1].number} {how}")
     if before is not None:
         reasons += differences(before, now)

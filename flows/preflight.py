@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import EnvironmentMissing, Resources, load_function
+from components.settings import Settings
 from flows.plan import Plan, PlannedStep
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -24,11 +25,15 @@ COMMAND_FAMILIES = frozenset({"files", "repair"})
 """Families of tasks whose tools run commands."""
 
 
-def refuse_missing(plan: Plan, resources_of: Callable[[str], Resources], home: Path) -> None:
+def refuse_missing(
+    plan: Plan, resources_of: Callable[[str], Resources], settings: Settings
+) -> None:
     """Raise EnvironmentMissing for disk space, a device or a sandbox that a step to be made needs
-    in vain.
+    in vain; of steps that other machines carry out, this one knows nothing.
     """
-    _refuse_full(home)
+    _refuse_full(settings.home)
+    if settings.launcher == "kubernetes":
+        return
     pending = [plan.steps[name] for name in plan.pending]
     if not any(Path(device).exists() for device in GPU_DEVICES):
         _refuse_gpu([step.name for step in pending if resources_of(step.name).device == "cuda"])

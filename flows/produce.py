@@ -86,9 +86,8 @@ def _produce(run: Run, name: str, stage: Stage, config: StageConfig, inputs: Giv
             run=run.id,
             attempt=0,
             resources=run.resources[name],
-            store=run.settings.store_path.absolute(),
-            locks=run.settings.home / "locks",
-            scratch=run.settings.scratch,
+            store=run.store.objects.uri,
+            home=None if run.settings.launcher == "kubernetes" else run.settings.home,
             exceptions=tuple(sorted(inherited)),
         )
         with run.slots:

@@ -79,7 +79,7 @@ class Register:
 
     def artifact(self, manifest: Manifest) -> None:
         """Say that an artifact exists."""
-        uri = self._store.files(manifest).as_uri()
+        uri = self._store.address(manifest)
         self._write(lambda catalog: record.record_artifact(catalog, manifest, uri))
 
     def condemned(self, key: str) -> None:

@@ -122,7 +122,7 @@ def carry_out(
         if record.state != "done":
             record = _all_cached(store, settings, record, plan)
         return Outcome(record, (), tuple(plan.cached), time.time() - started, record.links)
-    refuse_missing(plan, job.resources_of, settings.home)
+    refuse_missing(plan, job.resources_of, settings)
     with run_lock(settings, record.id):
         run = _open_run(job, settings, store, record, plan)
         try:

@@ -107,6 +107,7 @@ ONLY_IN = {
     "alembic": ("components/catalog/",),
     "daft": ("components/corpus/",),
     "boto3": ("components/artifacts/",),
+    "botocore": ("components/artifacts/",),
     "datasets": ("components/corpus/",),
     "transformers": ("components/tokenizer/", "components/export/"),
 }

@@ -12,9 +12,10 @@ from components.artifacts.manifest import FileRecord
 class ObjectStore(Protocol):
     """Keep named bytes; a name is a relative path with `/`.
 
-    Stages work on local files. `directory` says where, `publish` puts what was written there into
-    the store, and `fetch` brings what the store holds there. A store that is a directory of this
-    machine has nothing to bring.
+    Stages work on local files. `directory` says where they write, `publish` puts that into the
+    store, and `fetch` brings what the store holds. The two places differ where the store is remote,
+    so that a reader on the same machine never writes over what an attempt is writing. A store that
+    is a directory of this machine has nothing to bring.
     """
 
     @property
@@ -57,7 +58,7 @@ class ObjectStore(Protocol):
         ...
 
     def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
-        """Bring what is under `name` into `directory(name)` and return that.
+        """Bring what is under `name`, or the object of that name, and return its local path.
 
         With `files` it brings these alone, checks the sha256 of each file it brings, and raises
         NotFound for one that is missing or has other bytes.

@@ -13,8 +13,9 @@ number of an attempt is its fence: creating its directory publishes it, and it o
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,6 @@ import pydantic_core
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import (
     MANIFEST_FORMAT,
     FileRecord,
@@ -33,18 +33,33 @@ from components.artifacts.manifest import (
     file_sha256,
 )
 from components.artifacts.objects import ObjectStore
+from components.artifacts.open_objects import open_objects
 from components.contract import BadInput, NotFound
 from components.settings import Settings
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Point at one attempt at a key; `path` is its directory."""
+    """Point at one attempt at a key.
 
+    The process that carries it out writes to the directories `files`, `journal` and `resume` and to
+    the file `log`; everybody else reads what the store holds with `record` and the `fetch` methods.
+    """
+
+    objects: ObjectStore
     stage: str
     key: str
     number: int
-    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the attempt in the object store."""
+        return f"{_place(self.stage, self.key)}/attempts/{self.number}"
+
+    @property
+    def path(self) -> Path:
+        """Local directory of the attempt."""
+        return self.objects.directory(self.name)
 
     @property
     def files(self) -> Path:
@@ -69,9 +84,38 @@ class Attempt:
     def record(self, name: str) -> dict[str, Any] | None:
         """Read `request`, `result` or `progress`; None where it was not written."""
         try:
-            return pydantic_core.from_json((self.path / f"{name}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            return pydantic_core.from_json(self.objects.read(f"{self.name}/{name}.json") or b"")
+        except ValueError:
             return None
+
+    def write_record(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write `request`, `result` or `progress`."""
+        self.objects.write(f"{self.name}/{name}.json", json.dumps(values).encode())
+
+    def journal_sizes(self) -> dict[str, int]:
+        """Return the bytes of each segment of the journal in the store."""
+        return self.objects.sizes(f"{self.name}/journal")
+
+    def fetch_journal(self) -> Path:
+        """Return a local directory with the journal as the store holds it."""
+        return self.objects.fetch(f"{self.name}/journal")
+
+    def fetch_log(self) -> Path:
+        """Return a local file with what the attempt printed; it is not there before a line is."""
+        return self.objects.fetch(f"{self.name}/log.txt")
+
+    def has_resume_point(self) -> bool:
+        """Return whether the store holds a resume point of it."""
+        return any(self.objects.names(f"{self.name}/resume"))
+
+    def fetch_resume(self) -> Path:
+        """Return a local directory with its resume points."""
+        return self.objects.fetch(f"{self.name}/resume")
+
+    def published_at(self) -> float | None:
+        """Return when its fence was published, in UNIX seconds."""
+        fence = self.objects.read(f"{self.name}/fence")
+        return float(fence) if fence else None
 
 
 class ArtifactStore:
@@ -125,9 +169,7 @@ class ArtifactStore:
 
     def attempt(self, stage: str, key: str, number: int) -> Attempt:
         """Point at attempt `number`, whether or not it exists."""
-        return Attempt(
-            stage, key, number, self.objects.directory(f"{_place(stage, key)}/attempts/{number}")
-        )
+        return Attempt(self.objects, stage, key, number)
 
     def attempts(self, stage: str, key: str) -> list[Attempt]:
         """List the attempts at a key, oldest first."""
@@ -143,7 +185,7 @@ class ArtifactStore:
         number = 1 + max(
             (int(name) for name in self.objects.names(parent) if name.isdigit()), default=0
         )
-        while not self.objects.create(f"{parent}/{number}/fence", b""):
+        while not self.objects.create(f"{parent}/{number}/fence", str(time.time()).encode()):
             number += 1
         return self.attempt(stage, key, number)
 
@@ -157,24 +199,32 @@ class ArtifactStore:
         data = manifest.model_dump_json(indent=1).encode()
         return self.objects.create(f"{_place(manifest.stage, manifest.key)}/manifest.json", data)
 
+    def address(self, manifest: Manifest) -> str:
+        """Return where an artifact's content files lie: a directory, or the URI of a prefix."""
+        return f"{self.objects.uri}/{_files(manifest)}"
+
     def files(self, manifest: Manifest) -> Path:
-        """Return the local directory of an artifact's content files."""
-        return self.attempt(manifest.stage, manifest.key, manifest.attempt).files
+        """Return a local directory with an artifact's content files, fetched where need be."""
+        return self.objects.fetch(_files(manifest), manifest.files)
+
+    def read_file(self, manifest: Manifest, path: str) -> bytes | None:
+        """Read one content file; None where the artifact has none of that name."""
+        return self.objects.read(f"{_files(manifest)}/{path}")
 
     def missing(self, manifest: Manifest) -> list[str]:
         """Compare names and sizes with the manifest; return what differs, in words."""
-        return [
-            problem
-            for file in manifest.files
-            if (problem := _wrong_size(self.files(manifest), file))
-        ]
+        sizes = self.objects.sizes(_files(manifest))
+        return [problem for file in manifest.files if (problem := _wrong_size(file, sizes))]
 
     def damaged(self, manifest: Manifest) -> list[str]:
         """Compare every byte with the manifest; return what differs, in words."""
         problems = self.missing(manifest)
         if problems:
             return problems
-        files = self.files(manifest)
+        try:
+            files = self.files(manifest)
+        except NotFound as error:
+            return [str(error)]
         return [
             f"{file.path} has other bytes than its manifest says"
             for file in manifest.files
@@ -224,7 +274,7 @@ class ArtifactStore:
 
 def open_store(settings: Settings) -> ArtifactStore:
     """Open the artifact store that the settings name, without creating anything."""
-    return ArtifactStore(LocalStore(settings.store_path), settings.home / "locks")
+    return ArtifactStore(open_objects(settings.store_uri, settings), settings.home / "locks")
 
 
 def _place(stage: str, key: str) -> str:
@@ -254,9 +304,12 @@ def _refuse_other_format(data: bytes, name: str) -> None:
         )
 
 
-def _wrong_size(directory: Path, file: FileRecord) -> str | None:
-    path = directory / file.path
-    if not path.is_file():
+def _files(manifest: Manifest) -> str:
+    return f"{_place(manifest.stage, manifest.key)}/attempts/{manifest.attempt}/files"
+
+
+def _wrong_size(file: FileRecord, sizes: Mapping[str, int]) -> str | None:
+    size = sizes.get(file.path)
+    if size is None:
         return f"{file.path} is missing"
-    size = path.stat().st_size
     return None if size == file.bytes else f"{file.path} has {size} bytes instead of {file.bytes}"

@@ -47,7 +47,7 @@ def rebuild(catalog: Catalog, store: ArtifactStore) -> dict[str, int]:
             _attempt(catalog, attempt, adopted)
         if manifest is not None:
             counts["artifacts"] += 1
-            record.record_artifact(catalog, manifest, store.files(manifest).as_uri())
+            record.record_artifact(catalog, manifest, store.address(manifest))
     return counts
 
 
@@ -79,7 +79,6 @@ def _attempt(catalog: Catalog, attempt: Attempt, adopted: bool) -> None:
     result = attempt.record("result") or {}
     progress = attempt.record("progress") or {}
     code: int | None = result.get("code")
-    fence = attempt.path / "fence"
     record.record_attempt(
         catalog,
         attempt.key,
@@ -89,7 +88,7 @@ def _attempt(catalog: Catalog, attempt: Attempt, adopted: bool) -> None:
         step=request.get("step"),
         state=_state(code, adopted, progress.get("time", 0.0)),
         pid=progress.get("pid"),
-        started=fence.stat().st_mtime if fence.exists() else None,
+        started=attempt.published_at(),
         ended=result.get("ended"),
         exit_code=code,
         cause=result.get("cause"),

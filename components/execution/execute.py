@@ -10,8 +10,8 @@ child's exit code into 1.
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -19,12 +19,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
 from components.artifacts.identity import code_digest, package_versions
-from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import Manifest, content_digest, list_files
 from components.artifacts.store import ArtifactStore, Attempt
 from components.contract import (
@@ -33,13 +32,21 @@ from components.contract import (
     Facts,
     Stage,
     StageContext,
-    Stopped,
+    StageFailure,
     TryAgain,
     load_function,
 )
 from components.execution.exit_codes import ExitCode, disk_is_full, exit_code, machine_fault
 from components.execution.numerics import numerics, reset_global_state
-from components.execution.request import StageRequest, open_inputs, open_verified, read_request
+from components.execution.publishing import patiently, published
+from components.execution.request import (
+    StageRequest,
+    attempt_at,
+    open_inputs,
+    open_verified,
+    read_request,
+)
+from components.settings import settings
 from components.tracking.journal import Journal
 
 HEARTBEAT_SECONDS = 2.0
@@ -58,8 +65,8 @@ class StopSignal:
         self.requested = True
 
 
-def execute(path: Path, *, rank: int = 0, stop: StopSignal | None = None) -> ExitCode:
-    """Carry out the request at `path` as one rank and return the exit code; errors are printed,
+def execute(uri: str, *, rank: int = 0, stop: StopSignal | None = None) -> ExitCode:
+    """Carry out the request at `uri` as one rank and return the exit code; errors are printed,
     not raised.
 
     Writes `result.json` with code, cause and digest beside the request (rank 0).
@@ -67,16 +74,19 @@ def execute(path: Path, *, rank: int = 0, stop: StopSignal | None = None) -> Exi
     """
     stop = stop or StopSignal()
     outcome: dict[str, object] = {}
+    attempt: Attempt | None = None
     try:
-        request = read_request(path)
+        attempt = attempt_at(uri)
+        request = read_request(uri)
         with _terminate_means(stop):
-            outcome["digest"] = _run(request, rank, stop)
+            outcome["digest"] = _run(request, attempt, rank, stop)
         code = ExitCode.DONE
     except BaseException as error:
         code = exit_code(error)
-        outcome["cause"] = machine_fault(error, path.parent) or str(error) or type(error).__name__
-        if disk_is_full(error):  # what was half written is of no use, the space it takes is
-            LocalStore(path.parent).delete("files")
+        place = attempt.path if attempt else None
+        outcome["cause"] = machine_fault(error, place) or str(error) or type(error).__name__
+        if attempt and disk_is_full(error):  # what is half written is of no use, its space is
+            shutil.rmtree(attempt.files, ignore_errors=True)
         if code is ExitCode.FAILED:
             traceback.print_exc()
             outcome["cause"] = f"{type(error).__name__}: {error}"
@@ -84,20 +94,20 @@ def execute(path: Path, *, rank: int = 0, stop: StopSignal | None = None) -> Exi
             print(f"{type(error).__name__}: {outcome['cause']}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    if rank == 0 and path.parent.is_dir():
+    if rank == 0 and attempt is not None:
         outcome |= {"code": int(code), "ended": time.time()}
         try:
-            LocalStore(path.parent).write("result.json", json.dumps(outcome).encode())
-        except OSError as error:  # the exit code says the most important part
+            attempt.write_record("result", outcome)
+        except (OSError, StageFailure) as error:  # the exit code says the most important part
             print(f"result.json was not written: {error}", file=sys.stderr)
             code = exit_code(error) if code is ExitCode.FAILED else code
     return code
 
 
-def _run(request: StageRequest, rank: int, stop: StopSignal) -> str:
+def _run(request: StageRequest, attempt: Attempt, rank: int, stop: StopSignal) -> str:
     stage = _stage(request)
-    store = ArtifactStore(LocalStore(request.store), request.locks)
-    attempt = store.attempt(request.stage, request.key, request.attempt)
+    home = request.home or settings().home
+    store = ArtifactStore(attempt.objects, home / "locks")
     config = stage.config.model_validate(request.config)
     inputs = open_inputs(stage, request.inputs, open_verified(store))
     started = time.time()
@@ -111,11 +121,11 @@ def _run(request: StageRequest, rank: int, stop: StopSignal) -> str:
         out=out,
         resume=attempt.resume,
         earlier_resumes=tuple(
-            earlier.resume
+            earlier.fetch_resume()
             for earlier in reversed(store.attempts(request.stage, request.key))
-            if earlier.number < request.attempt
+            if earlier.number < request.attempt and earlier.has_resume_point()
         ),
-        scratch=request.scratch,
+        scratch=home / "scratch",
         journal=journal,
         resources=resources,
         step=request.step,
@@ -124,12 +134,17 @@ def _run(request: StageRequest, rank: int, stop: StopSignal) -> str:
         world_size=resources.nodes * resources.processes,
         stop_requested=stop,
     )
-    with _heartbeat(attempt, store, journal, stop):
+    with _published(attempt, context), _heartbeat(attempt, store, context):
         facts = function(config, inputs, context)
-    journal.close()
+        journal.close()
     if rank != 0:
         return ""
     return _commit(request, stage, store, facts, started)
+
+
+def _published(attempt: Attempt, context: StageContext) -> AbstractContextManager[None]:
+    first_of_node = context.rank % context.resources.processes == 0
+    return published(attempt, rank=context.rank) if first_of_node else nullcontext()
 
 
 def _stage(request: StageRequest) -> Stage:
@@ -182,32 +197,37 @@ def _commit(
         ended=time.time(),
         exceptions=request.exceptions,
     )
-    _sync(attempt.files)
+    return patiently(lambda: _commit_files(manifest, attempt, store))
+
+
+def _commit_files(manifest: Manifest, attempt: Attempt, store: ArtifactStore) -> str:
+    """Publish the files, then the manifest; where another attempt was first, discard the files."""
+    store.objects.publish(f"{attempt.name}/files")
     if not store.commit(manifest):
-        winner = store.manifest(request.stage, request.key)
-        if winner is not None and winner.attempt != request.attempt:
-            _empty(attempt.files)
+        winner = store.manifest(manifest.stage, manifest.key)
+        if winner is not None and winner.attempt != manifest.attempt:
+            store.objects.delete(f"{attempt.name}/files")
             return winner.digest
-    for each in store.attempts(request.stage, request.key):
-        store.objects.delete(f"artifacts/{each.stage}/{each.key}/attempts/{each.number}/resume")
+    for each in store.attempts(manifest.stage, manifest.key):
+        store.objects.delete(f"{each.name}/resume")
     return manifest.digest
 
 
 @contextmanager
-def _heartbeat(
-    attempt: Attempt, store: ArtifactStore, journal: Journal, stop: StopSignal
-) -> Generator[None]:
+def _heartbeat(attempt: Attempt, store: ArtifactStore, context: StageContext) -> Generator[None]:
     """Publish progress every two seconds, and stop the stage when a newer attempt appears."""
     done = threading.Event()
-    objects = LocalStore(attempt.path)
+    journal, stop = context.journal, context.stop_requested
+    assert isinstance(stop, StopSignal)
 
     def beat() -> None:
         while True:
-            record = {"time": time.time(), "pid": os.getpid(), **journal.last_progress}
-            with suppress(OSError):  # a full disk ends the stage, which can say so, not this thread
-                objects.write("progress.json", json.dumps(record).encode())
-            if store.fence(attempt.stage, attempt.key) > attempt.number:
-                stop.request()
+            # A full disk or a store that is away ends the stage, if at all, not this thread.
+            with suppress(OSError, TryAgain):
+                if context.rank == 0:
+                    attempt.write_record("progress", _progress(journal))
+                if store.fence(attempt.stage, attempt.key) > attempt.number:
+                    stop.request()
             if done.wait(HEARTBEAT_SECONDS):
                 return
 
@@ -218,6 +238,17 @@ def _heartbeat(
     finally:
         done.set()
         thread.join()
+
+
+def _progress(journal: Journal) -> dict[str, object]:
+    """Return what a heartbeat says: where the attempt runs and how far it is."""
+    return {
+        "time": time.time(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "loss": journal.newest.get("train/loss"),
+        **journal.last_progress,
+    }
 
 
 @contextmanager
@@ -240,18 +271,9 @@ def _terminate_means(stop: StopSignal) -> Generator[None]:
 
 
 def _empty(directory: Path) -> Path:
-    LocalStore(directory.parent).delete(directory.name)
+    shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
-
-
-def _sync(directory: Path) -> None:
-    for path in [directory, *directory.rglob("*")]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def end_with_parent(on_line: Callable[[str], None] | None = None) -> None:
@@ -279,22 +301,22 @@ def find_here() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run `execute REQUEST [--rank R] [--end-with-parent]`."""
-    path = Path(arguments[0])
+    uri = arguments[0]
     find_here()
     if "--end-with-parent" in arguments:
         end_with_parent()
     if "--rank" in arguments:
-        return execute(path, rank=int(arguments[arguments.index("--rank") + 1]))
+        return execute(uri, rank=int(arguments[arguments.index("--rank") + 1]))
     try:
-        resources = read_request(path).resources
-    except (BadInput, TryAgain, Stopped) as error:
+        resources = read_request(uri).resources
+    except StageFailure as error:
         print(error, file=sys.stderr)
         return exit_code(error)
     if resources.processes * resources.nodes == 1:
-        return execute(path)
+        return execute(uri)
     from components.execution.ranks import run_ranks
 
-    return run_ranks(path, resources)
+    return run_ranks(uri, resources)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from components.execution.execute import execute
 from components.execution.launch import Ended, Handle, Status, Unknown, cause
-from components.execution.request import StageRequest
+from components.execution.request import StageRequest, attempt_at
 
 
 class InProcessLauncher:
@@ -17,8 +17,8 @@ class InProcessLauncher:
 
     def submit(self, request: StageRequest) -> Handle:
         handle = Handle(request.stage, request.key, request.attempt)
-        code = execute(request.path)
-        self._ended[handle] = Ended(int(code), cause(request.path, int(code)))
+        code = execute(request.uri)
+        self._ended[handle] = Ended(int(code), cause(attempt_at(request.uri), int(code)))
         return handle
 
     def find(self, stage: str, key: str, attempt: int) -> Handle | None:

@@ -6,13 +6,12 @@ Launchers differ in where the attempt runs and in nothing else; all of them run 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
+from components.artifacts.store import Attempt
 from components.execution.exit_codes import ExitCode, describe
 from components.execution.request import StageRequest
 
@@ -138,10 +137,7 @@ class Launcher(Protocol):
         ...
 
 
-def cause(path: Path, code: int) -> str:
-    """Return why the attempt with this request ended: its own words, else those of the code."""
-    try:
-        result = json.loads(path.with_name("result.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return describe(code)
+def cause(attempt: Attempt, code: int) -> str:
+    """Return why the attempt ended: its own words, else those of the code."""
+    result = attempt.record("result") or {}
     return result.get("cause") or describe(code)

@@ -17,11 +17,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
 from components.execution.launch import Ended, Handle, Running, Status, Unknown, cause
-from components.execution.request import StageRequest
+from components.execution.request import StageRequest, attempt_at
 from components.execution.worker import STALE
 
 GRACE_SECONDS = 20.0
@@ -68,7 +67,7 @@ class LocalProcessLauncher:
             return Unknown()
         if not attempt.over.is_set() or attempt.code is None:
             return Running()
-        return Ended(attempt.code, cause(attempt.request.path, attempt.code))
+        return Ended(attempt.code, cause(attempt_at(attempt.request.uri), attempt.code))
 
     def wait(self, handle: Handle, timeout: float) -> Status:
         """Return the status, after `timeout` seconds or as soon as the attempt is over."""
@@ -87,7 +86,7 @@ class LocalProcessLauncher:
 
     def logs(self, handle: Handle) -> Iterator[str]:
         attempt = self._attempts.get(handle)
-        log = attempt.request.path.with_name("log.txt") if attempt else None
+        log = attempt_at(attempt.request.uri).log if attempt else None
         if log is not None and log.exists():
             yield from log.read_text(encoding="utf-8", errors="replace").splitlines()
 
@@ -113,16 +112,16 @@ class LocalProcessLauncher:
         return _start(["components.execution.worker"], subprocess.PIPE)
 
     def _cold(self, request: StageRequest) -> subprocess.Popen[str]:
-        with request.path.with_name("log.txt").open("a") as log:
-            arguments = ["components.execution.execute", str(request.path), "--end-with-parent"]
+        with attempt_at(request.uri).log.open("a") as log:
+            arguments = ["components.execution.execute", request.uri, "--end-with-parent"]
             return _start(arguments, log)
 
     def _wait_warm(self, attempt: _Attempt) -> None:
-        code = _ask(attempt.process, attempt.request.path)
+        code = _ask(attempt.process, attempt.request.uri)
         if code == STALE:
             attempt.process.wait()
             attempt.process = _start(["components.execution.worker"], subprocess.PIPE)
-            code = _ask(attempt.process, attempt.request.path)
+            code = _ask(attempt.process, attempt.request.uri)
         if code is None:
             code = _exit_code(attempt.process.wait())
         else:
@@ -148,12 +147,12 @@ def _start(arguments: list[str], output: int | IO[str]) -> subprocess.Popen[str]
     )
 
 
-def _ask(worker: subprocess.Popen[str], path: Path) -> int | None:
+def _ask(worker: subprocess.Popen[str], uri: str) -> int | None:
     """Send a request and return the answer; None when the worker died instead."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     try:
-        worker.stdin.write(json.dumps(str(path)) + "\n")
+        worker.stdin.write(json.dumps(uri) + "\n")
         worker.stdin.flush()
     except BrokenPipeError:
         return None

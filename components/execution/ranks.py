@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 from components.contract import Resources
 from components.execution.exit_codes import ExitCode
@@ -23,8 +22,8 @@ from components.settings import child_environment
 GRACE_SECONDS = 20.0
 
 
-def run_ranks(path: Path, resources: Resources) -> int:
-    """Run `processes` ranks of the request at `path` and return the exit code of the node."""
+def run_ranks(uri: str, resources: Resources) -> int:
+    """Run `processes` ranks of the request at `uri` and return the exit code of the node."""
     node = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
     address = os.environ.get("MASTER_ADDR", "127.0.0.1")
     port = os.environ.get("MASTER_PORT") or str(_free_port())
@@ -39,7 +38,7 @@ def run_ranks(path: Path, resources: Resources) -> int:
             MASTER_ADDR=address,
             MASTER_PORT=port,
         )
-        argv = [sys.executable, "-P", "-m", "components.execution.execute", str(path)]
+        argv = [sys.executable, "-P", "-m", "components.execution.execute", uri]
         argv += ["--rank", str(rank), "--end-with-parent"]
         ranks.append(subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE))
     if threading.current_thread() is threading.main_thread():

@@ -9,9 +9,11 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.artifacts.manifest import InputRecord
-from components.artifacts.store import ArtifactStore
+from components.artifacts.open_objects import open_objects
+from components.artifacts.store import ArtifactStore, Attempt
 from components.artifacts.types import Artifact
 from components.contract import BadInput, NotFound, Resources, Stage, StageInputs
+from components.settings import settings
 
 
 class StageRequest(BaseModel):
@@ -33,28 +35,41 @@ class StageRequest(BaseModel):
     attempt: int
     """Number of the attempt, which is its fence too."""
     resources: Resources = Resources()
-    store: Path
-    """Root of the artifact store."""
-    locks: Path
-    scratch: Path
+    store: str
+    """Address of the artifact store: a directory, or `s3://bucket/prefix`."""
+    home: Path | None = None
+    """Directory of locks, downloads and working copies; without one, that of the machine which
+    carries the request out.
+    """
     exceptions: tuple[str, ...] = ()
 
     @property
-    def path(self) -> Path:
-        """File the request is read from."""
-        return (
-            self.store / f"artifacts/{self.stage}/{self.key}/attempts/{self.attempt}/request.json"
-        )
+    def uri(self) -> str:
+        """Address the request is read from."""
+        place = f"artifacts/{self.stage}/{self.key}/attempts/{self.attempt}"
+        return f"{self.store}/{place}/request.json"
 
 
-def read_request(path: Path) -> StageRequest:
-    """Read a request; raises NotFound or BadInput with the file's name."""
+def attempt_at(uri: str) -> Attempt:
+    """Return the attempt whose request lies at `uri`; raises BadInput for another address."""
+    store, _, rest = uri.rpartition("/artifacts/")
+    match rest.split("/"):
+        case [stage, key, "attempts", number, "request.json"] if store and number.isdigit():
+            return Attempt(open_objects(store, settings()), stage, key, int(number))
+        case _:
+            raise BadInput(f"{uri} is no address of a request")
+
+
+def read_request(uri: str) -> StageRequest:
+    """Read a request; raises NotFound or BadInput with its address."""
+    attempt = attempt_at(uri)
+    data = attempt.objects.read(f"{attempt.name}/request.json")
+    if data is None:
+        raise NotFound(f"there is no request at {uri}")
     try:
-        return StageRequest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise NotFound(f"there is no request at {path}") from None
+        return StageRequest.model_validate_json(data)
     except ValidationError as error:
-        raise BadInput(f"{path} is not a request: {error.errors()[0]['msg']}") from None
+        raise BadInput(f"{uri} is not a request: {error.errors()[0]['msg']}") from None
 
 
 Opener = Callable[[type[Artifact], InputRecord], Artifact]

@@ -31,6 +31,8 @@ class Journal:
         self.directory = directory
         self.segment_seconds = segment_seconds
         self.last_progress: dict[str, Any] = {}
+        self.newest: dict[str, float] = {}
+        """Newest value of each metric."""
         self._lock = threading.Lock()
         self._file: TextIO | None = None
         self._opened = 0.0
@@ -42,6 +44,7 @@ class Journal:
         `train/loss`).
         """
         named = {name.replace("__", "/"): float(value) for name, value in values.items()}
+        self.newest |= named
         self._write({"kind": "metric", "step": at, "values": named})
 
     def progress(self, done: float, total: float, unit: str) -> None:

@@ -238,7 +238,9 @@ class Shipper:
     ) -> None:
         assert step.key is not None
         curve = self._curves.setdefault(name, Curve(shipped.highest))
-        journals = [attempt.journal for attempt in self.store.attempts(step.stage, step.key)]
+        journals = [
+            attempt.fetch_journal() for attempt in self.store.attempts(step.stage, step.key)
+        ]
         points = curve.advance(journals)
         metrics = [Metric(metric_name(p.name), p.value, int(p.time * 1000), p.step) for p in points]
         for start in range(0, len(metrics), BATCH):
@@ -259,13 +261,13 @@ class Shipper:
         }
         client.log_batch(shipped.run, tags=[RunTag(key, value) for key, value in tags.items()])
         models.log_inputs(client, shipped.run, manifest, self.store)
-        files = self.store.files(manifest)
+        scores = self.store.read_file(manifest, "scores.json")
         place = models.Place(client, experiment.experiment_id, shipped.run, cursor.parent)
         if models.is_checkpoint(manifest):
-            shipped.model = models.log_checkpoint(place, manifest, files)
-        models.log_results(place, manifest, files, position, _tested(manifest, cursor))
+            shipped.model = models.log_checkpoint(place, manifest, self.store.address(manifest))
+        models.log_results(place, manifest, scores, position, _tested(manifest, cursor))
         if models.is_release(manifest):
-            models.register(place, run.recipe, manifest, files)
+            models.register(place, run.recipe, manifest, self.store)
 
     def _attempt_tags(self, step: StepSnapshot) -> dict[str, str]:
         assert step.key is not None

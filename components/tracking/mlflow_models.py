@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import (
@@ -67,7 +66,7 @@ def log_inputs(client: MlflowClient, run: str, manifest: Manifest, store: Artifa
         client.log_inputs(run, tagged)
 
 
-def log_checkpoint(place: Place, manifest: Manifest, files: Path) -> str:
+def log_checkpoint(place: Place, manifest: Manifest, address: str) -> str:
     """Log a checkpoint as a model of its run and return the model's id; one model a key."""
     known = place.client.search_logged_models(
         [place.experiment], f"tags.`strata.key` = '{manifest.key}'"
@@ -83,7 +82,7 @@ def log_checkpoint(place: Place, manifest: Manifest, files: Path) -> str:
                 "strata.key": manifest.key,
                 "strata.digest": manifest.digest,
                 "strata.step": manifest.step,
-                "strata.uri": files.as_uri(),
+                "strata.uri": address,
             },
             params={name: str(value) for name, value in manifest.facts.items()},
             model_type=manifest.stage,
@@ -98,9 +97,9 @@ def log_checkpoint(place: Place, manifest: Manifest, files: Path) -> str:
 
 
 def log_results(
-    place: Place, manifest: Manifest, files: Path, position: int, model: str | None
+    place: Place, manifest: Manifest, scored: bytes | None, position: int, model: str | None
 ) -> None:
-    """Log an artifact's numeric facts and, where it holds scores, those.
+    """Log an artifact's numeric facts and, where it holds scores, those (`scores.json`).
 
     Scores go to the step's run and the tested model as `eval/<task>/<value, low, high, n>`, and to
     the parent run as `eval/<task>/value` over the steps of the recipe and as
@@ -110,9 +109,8 @@ def log_results(
     metrics = [Metric(f"facts/{name}", value, at, 0) for name, value in _numbers(manifest.facts)]
     metrics.append(Metric("perf/seconds", manifest.seconds, at, 0))
     total: list[Metric] = [Metric(f"seconds/{manifest.step}", manifest.seconds, at, 0)]
-    table = files / "scores.json"
-    if table.is_file():
-        scores: dict[str, dict[str, float]] = json.loads(table.read_bytes())
+    if scored is not None:
+        scores: dict[str, dict[str, float]] = json.loads(scored)
         checkpoint = manifest.step.removeprefix("scores.")
         for task, score in scores.items():
             metrics += [
@@ -129,12 +127,12 @@ def log_results(
             place.client.log_batch(run, metrics=rows[start : start + 1000])
 
 
-def register(place: Place, recipe: str, manifest: Manifest, files: Path) -> str:
+def register(place: Place, recipe: str, manifest: Manifest, store: ArtifactStore) -> str:
     """Register a released model with an alias and return its version; equal content has one
     version.
 
-    MLflow refuses a path outside its own artifacts as a version's source, so the folder is logged
-    as an artifact of its run first.
+    MLflow takes a bucket as a version's source, but no path outside its own artifacts: from a local
+    store the folder is logged as an artifact of its run first.
     """
     name = f"strata-{recipe}"
     try:
@@ -146,11 +144,13 @@ def register(place: Place, recipe: str, manifest: Manifest, files: Path) -> str:
         if version.tags.get("strata.digest") == manifest.digest:
             place.client.set_registered_model_alias(name, ALIAS, version.version)
             return str(version.version)
-    place.client.log_artifacts(place.run, str(files), "model")
-    root = place.client.get_run(place.run).info.artifact_uri
+    source = store.address(manifest)
+    if not source.startswith("s3://"):
+        place.client.log_artifacts(place.run, str(store.files(manifest)), "model")
+        source = f"{place.client.get_run(place.run).info.artifact_uri}/model"
     made = place.client.create_model_version(
         name,
-        source=f"{root}/model",
+        source=source,
         run_id=place.run,
         tags={"strata.digest": manifest.digest, "strata.key": manifest.key},
     )

@@ -85,5 +85,5 @@ def _logs(step: Step) -> None:
             "Attempt", numbers, default=number, key=f"attempt-{step.step}", required=True
         )
     attempt = next(one for one in attempts if one.number == number)
-    lines = [*journals.journal_lines(attempt.journal), *journals.tail(attempt.log)]
+    lines = [*journals.journal_lines(attempt.fetch_journal()), *journals.tail(attempt.fetch_log())]
     st.html(markup.log(lines) if lines else markup.empty("The attempt has reported nothing yet."))

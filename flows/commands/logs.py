@@ -49,10 +49,10 @@ def logs(
         stage, key = step.stage, step.key or ""
     chosen = _attempt(store, stage, key, attempt)
     if json:
-        for record in read_journal(chosen.journal):
+        for record in read_journal(chosen.fetch_journal()):
             emit(record, compact=True)
         return
-    lines = list(log_lines(read_journal(chosen.journal)))
+    lines = list(log_lines(read_journal(chosen.fetch_journal())))
     for line in lines:
         print(line)
     offset = _print_from(chosen, 0)
@@ -90,9 +90,10 @@ def _attempt(store: ArtifactStore, stage: str, key: str, number: int) -> Attempt
 
 
 def _print_from(attempt: Attempt, offset: int) -> int:
-    if not attempt.log.exists():
+    log = attempt.fetch_log()
+    if not log.exists():
         return 0
-    with attempt.log.open("rb") as file:
+    with log.open("rb") as file:
         file.seek(offset)
         data = file.read()
     if data:

@@ -66,12 +66,12 @@ def _show_run(store: ArtifactStore, record: RunRecord, json: bool) -> None:
 
 def _show_artifact(store: ArtifactStore, manifest: Manifest, json: bool) -> None:
     if json:
-        emit({**manifest.model_dump(), "path": str(store.files(manifest))})
+        emit({**manifest.model_dump(), "path": store.address(manifest)})
         return
     print(f"artifact  {manifest.step} ({manifest.stage})")
     print(f"key       {manifest.key}")
     print(f"digest    {manifest.digest}")
-    print(f"files     {store.files(manifest)} ({len(manifest.files)}, {size(manifest.bytes)})")
+    print(f"files     {store.address(manifest)} ({len(manifest.files)}, {size(manifest.bytes)})")
     print(
         f"made      {when(manifest.started)} in {duration(manifest.seconds)} by {manifest.run}, "
         f"attempt {manifest.attempt}, {manifest.host}"

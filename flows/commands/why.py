@@ -114,7 +114,7 @@ def _made(store: ArtifactStore, manifest: Manifest) -> dict[str, Any]:
         "key": manifest.key,
         "digest": manifest.digest,
         "made": f"{when(manifest.started)} by {manifest.run}, {duration(manifest.seconds)}",
-        "path": str(store.files(manifest)),
+        "path": store.address(manifest),
         "inputs": {f"{r.name} ({r.step})": r.digest[:12] for r in manifest.inputs},
         "sources": manifest.revisions,
         "packages": manifest.packages,

@@ -86,12 +86,11 @@ class Attempts:
             run="r",
             attempt=attempt.number,
             resources=self.resources,
-            store=self.home / "store",
-            locks=self.home / "locks",
-            scratch=self.home / "scratch",
+            store=str(self.home / "store"),
+            home=self.home,
         )
-        request.path.write_text(request.model_dump_json())
-        argv = [sys.executable, "-m", "components.execution.execute", str(request.path)]
+        Path(request.uri).write_text(request.model_dump_json())
+        argv = [sys.executable, "-m", "components.execution.execute", request.uri]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,16 +27,11 @@ def test_rl_in_a_cold_process_equals_rl_in_a_worker_that_did_other_steps(
     warm, store = ci_copy.manifest("agent"), ci_copy.store
     store.objects.delete(f"artifacts/{warm.stage}/{warm.key}/manifest.json")
     attempt = store.new_attempt(warm.stage, warm.key)
-    request = read_request(ci_copy.attempts("agent")[0].path / "request.json").model_copy(
-        update={
-            "attempt": attempt.number,
-            "store": ci_copy.path / "store",
-            "locks": ci_copy.path / "locks",
-            "scratch": ci_copy.path / "scratch",
-        }
-    )
-    request.path.write_text(request.model_dump_json(), "utf-8")
-    ci_copy.strata(str(request.path), program=EXECUTE)
+    earlier = read_request(str(ci_copy.attempts("agent")[0].path / "request.json"))
+    place = {"store": str(ci_copy.path / "store"), "home": ci_copy.path}
+    request = earlier.model_copy(update={"attempt": attempt.number, **place})
+    Path(request.uri).write_text(request.model_dump_json(), "utf-8")
+    ci_copy.strata(request.uri, program=EXECUTE)
     cold = ci_copy.manifest("agent")
     assert (cold.attempt, cold.digest) == (warm.attempt + 1, warm.digest)
     assert worker_of(ci_copy, "agent") != worker_of(ci.home, "agent")

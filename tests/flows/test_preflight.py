@@ -15,7 +15,9 @@ from flows.run import make_plan
 
 def refuse(home: Path, *changes: str, until: str = "") -> None:
     job = job_of(resolve("ci", assignments=changes), until=until)
-    refuse_missing(make_plan(job, open_store(Settings(home=home))), job.resources_of, home)
+    refuse_missing(
+        make_plan(job, open_store(Settings(home=home))), job.resources_of, Settings(home=home)
+    )
 
 
 def test_a_machine_with_everything_passes(tmp_path):

@@ -62,7 +62,7 @@ def test_settings_of_the_dashboard_are_known():
 
     environment = {k: str(v) for k, v in SERVICES["dashboard"]["environment"].items()}
     read = settings(environment)
-    assert str(read.store_path) == "/store"
+    assert read.store_uri == "/store"
     assert read.catalog_url.startswith("postgresql+psycopg://")
 
 

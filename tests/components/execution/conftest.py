@@ -42,11 +42,10 @@ def request_count(store: ArtifactStore, tmp_path: Path) -> Callable[..., StageRe
             run="test-run",
             attempt=attempt.number,
             resources=resources or Resources(),
-            store=tmp_path / "store",
-            locks=tmp_path / "locks",
-            scratch=tmp_path / "scratch",
+            store=str(tmp_path / "store"),
+            home=tmp_path,
         )
-        request.path.write_text(request.model_dump_json())
+        Path(request.uri).write_text(request.model_dump_json())
         return request
 
     return make

@@ -40,7 +40,7 @@ def test_steps_share_a_warm_worker_and_cold_ones_give_equal_bytes(store, launche
     manifest = store.manifest("count", second.key)
     cold = request_count(upto=5)
     store.objects.delete(f"artifacts/count/{second.key}/manifest.json")
-    argv = [sys.executable, "-m", "components.execution.execute", str(cold.path)]
+    argv = [sys.executable, "-m", "components.execution.execute", cold.uri]
     assert subprocess.run(argv, check=False).returncode == 0
     again = store.manifest("count", cold.key)
     assert (again.attempt, again.digest) == (2, manifest.digest)
@@ -103,13 +103,12 @@ def test_a_killed_orchestrator_leaves_no_process_behind(store, request_count, pr
     request = request_count(upto=3000, seconds_each=0.02, resources=Resources(processes=processes))
     script = (
         "import sys, time\n"
-        "from pathlib import Path\n"
         "from components.execution.local_process import LocalProcessLauncher\n"
         "from components.execution.request import read_request\n"
-        "LocalProcessLauncher().submit(read_request(Path(sys.argv[1])))\n"
+        "LocalProcessLauncher().submit(read_request(sys.argv[1]))\n"
         "time.sleep(60)\n"
     )
-    orchestrator = subprocess.Popen([sys.executable, "-c", script, str(request.path)])
+    orchestrator = subprocess.Popen([sys.executable, "-c", script, request.uri])
     attempt = store.attempt("count", request.key, 1)
     deadline = time.monotonic() + 30
     while attempt.record("progress") is None and time.monotonic() < deadline:
