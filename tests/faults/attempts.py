@@ -43,11 +43,10 @@ def ask(
         run="faults",
         attempt=store_of(home).new_attempt(stage.name, key).number,
         resources=resources or Resources(threads=1),
-        store=home / "store",
-        locks=home / "locks",
-        scratch=home / "scratch",
+        store=str(home / "store"),
+        home=home,
     )
-    request.path.write_text(request.model_dump_json())
+    Path(request.uri).write_text(request.model_dump_json())
     return request
 
 
@@ -58,7 +57,7 @@ def attempt_of(home: Path, request: StageRequest) -> Attempt:
 
 def carry_out(request: StageRequest) -> int:
     """Carry a request out in this process as its main process would; return the exit code."""
-    return int(execute(request.path))
+    return int(execute(request.uri))
 
 
 def commit(home: Path, name: str, artifact: Artifact) -> InputRecord:

@@ -45,12 +45,10 @@ def measure(n: int, seed: int, place: Path) -> Figure:
         request, process = start(trainer)
         wait_until(partial(has_steps, trainer, request, 1))
         after = step_times(trainer, request)
-        resumed = min(after)
-        slowest = max(slowest, after[resumed] - killed)
-        most_lost = max(
-            most_lost, max(before.values()) - before.get(resumed - 1, min(before.values()))
-        )
-        longest_step = max(longest_step, longest(list(before.values())))
+        slowest = max(slowest, min(after.values()) - killed)
+        most_lost = max(most_lost, max(before.values()) - before[min(after) - 1])
+        gaps = [late - soon for soon, late in pairwise(before.values())]
+        longest_step = max(longest_step, *gaps)
     process.kill()
     process.wait()
     return Figure(
@@ -67,7 +65,7 @@ def measure(n: int, seed: int, place: Path) -> Figure:
 def start(trainer: Trainer) -> tuple[StageRequest, subprocess.Popen[bytes]]:
     """Start the next attempt as a launcher does."""
     request = trainer.ask(resume_seconds=RESUME_SECONDS)
-    argv = [sys.executable, "-m", "components.execution.execute", str(request.path)]
+    argv = [sys.executable, "-m", "components.execution.execute", request.uri]
     return request, subprocess.Popen(argv)
 
 
