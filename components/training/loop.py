@@ -18,6 +18,7 @@ import torch
 
 from components.contract import BadInput, GuardStop, StageContext, Stopped
 from components.model.transformer import YoutuModel
+from components.training.corruption import WeightWatch
 from components.training.gradients import COUNT, LOSS, STOP, GradientBuffer, PairwiseSum
 from components.training.guards import Guard, GuardSettings, Verdict
 from components.training.loss import Batch, next_token_loss
@@ -136,6 +137,7 @@ class _Run:
         self.tokens = 0
         self.guard = Guard(training.guard)
         self.buffer = GradientBuffer(list(training.model.parameters()))
+        self.watch = WeightWatch(training.model.parameters(), context)
         self.meter = Meter()
         self.saved = time.monotonic()
         self.reported = 0.0
@@ -151,10 +153,12 @@ class _Run:
         norm = float(gradients.norm())
         verdict = self.guard.judge(loss, norm)
         factor = training.schedule(step)
+        self.watch.check(step)
         if verdict == "apply":
             if norm > training.gradient_clip:
                 gradients.mul_(training.gradient_clip / norm)
             training.optimizer.step(factor)
+            self.watch.updated()
         self.step += 1
         self.tokens += tokens
         self._report(verdict, {"loss": loss, "norm": norm, "factor": factor})
@@ -215,6 +219,7 @@ class _Run:
         """Go on from the newest resume point; without one, save the start as the first anchor."""
         point = newest_resume_point(self.context, at_most=self.training.steps)
         if point is None:
+            self.watch.updated()
             self.save()
             return
         self._load(point)
@@ -245,7 +250,7 @@ class _Run:
     def save(self) -> None:
         """Save a resume point; rank 0 does it for all, since ranks hold equal state."""
         self.saved = time.monotonic()
-        if self.context.rank != 0:
+        if self.context.rank != 0 or not self.watch.sound():
             return
         weights = self.training.model.state_dict()
         moments = self.training.optimizer.state_dict()
@@ -259,6 +264,7 @@ class _Run:
 
     def _load(self, point: ResumePoint) -> None:
         self.training.model.load_state_dict(point.under("model."))
+        self.watch.updated()
         self.training.optimizer.load_state_dict(point.under("optimizer."))
         torch.set_rng_state(point.tensors["rng.cpu"])
 

@@ -9,27 +9,23 @@ with exit code 4.
 from __future__ import annotations
 
 import json
-import os
 import random
-import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from components.contract import Resources, StageContext
-from components.execution.execute import StopSignal
+from components.contract import GuardStop, StageContext
 from components.execution.exit_codes import exit_code
-from components.model.config import ModelConfig
 from components.model.transformer import YoutuModel, initialize
-from components.tracking.journal import Journal, read_journal
-from components.training.loop import Training, prepare, train
+from components.tracking.journal import read_journal
+from components.training.loop import Training, train
 from components.training.loss import Batch, next_token_loss
 from components.training.optimizer import Optimizer, OptimizerSettings
 from components.training.schedule import Schedule
 from tests.faults.figure import Figure
-from tests.faults.forks import fork
+from tests.faults.ranks import SHAPE, on_ranks
 
 RANKS, ROWS = 2, 64
 STEPS = 601
@@ -37,10 +33,6 @@ STEPS = 601
 FIRST_SPIKE = 200
 """Before this step the loss still falls so fast that nothing counts as a spike."""
 BAD_FOR_EVER = 250
-SHAPE = ModelConfig(
-    vocab_size=32, hidden=16, layers=1, heads=2, q_rank=8, kv_rank=8, nope_dim=4, rope_dim=4,
-    v_dim=8, mlp=24, rope_base=1000.0, max_positions=32,
-)  # fmt: skip
 Kind = Literal["nan", "inf", "spike"]
 
 
@@ -93,61 +85,41 @@ def is_clean(windows: list[list[float]]) -> bool:
     return len(windows) > 0 and all(loss < 3.5 for window in windows for loss in window)
 
 
-def trained(place: Path, course: Course) -> list[dict]:
+def trained(place: Path, course: Course) -> list[dict[str, Any]]:
     """Train on all ranks; return what each of them found."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ranks = [fork(one_rank, place, course, rank, port) for rank in range(RANKS)]
-    for rank in ranks:
-        rank.join()
-        assert rank.exitcode == 0, f"{place.name}: a rank ended with {rank.exitcode}"
-    return [json.loads((place / f"rank-{rank}.json").read_text()) for rank in range(RANKS)]
+    return on_ranks(RANKS, one_rank, place, course)
 
 
-def one_rank(place: Path, course: Course, rank: int, port: int) -> None:
-    """Train as one rank and write down what was found."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    context = StageContext(
-        out=place,
-        resume=place / "resume",
-        earlier_resumes=(),
-        scratch=place,
-        journal=Journal(place / f"journal-{rank}"),
-        resources=Resources(threads=1, processes=RANKS, resume_seconds=1e6),
-        step="sample",
-        rank=rank,
-        world_size=RANKS,
-        stop_requested=StopSignal(),
-    )
-    prepare(context)
+def one_rank(place: Path, context: StageContext, course: Course) -> dict[str, Any]:
+    """Train as one rank; return what was found."""
     model = YoutuModel(SHAPE)
     initialize(model, 0)
     training = Training(
         model=model,
         optimizer=Optimizer(model, OptimizerSettings(0.01, 0.02)),
-        schedule=Schedule(course.steps, warmup=0.05, decay=0.3),
-        batch=Batches(course, rank),
+        schedule=Schedule(course.steps),
+        batch=Batches(course, context.rank),
         rows=lambda _step: ROWS,
         steps=course.steps,
-        loss=Losses(course, rank),
+        loss=Losses(course, context.rank),
     )
-    found: dict[str, object] = {"code": 0, "loss": 0.0}
+    code, loss = 0, 0.0
     try:
-        found["loss"] = train(training, context).final_loss
-    except Exception as error:  # the border of the process
-        found["code"] = int(exit_code(error))
+        loss = train(training, context).final_loss
+    except GuardStop as error:
+        code = int(exit_code(error))
     context.journal.close()
     events = [r for r in read_journal(context.journal.directory) if r["kind"] == "event"]
-    values = [json.loads(p.read_text()) for p in (place / "resume").glob("step-*/values.json")]
+    values = [json.loads(p.read_text()) for p in context.resume.glob("step-*/values.json")]
     flat = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    found |= {
+    return {
+        "code": code,
+        "loss": loss,
         "left_out": [e["step"] - 1 for e in events if e["name"] == "update left out"],
         "rollbacks": sum(e["name"] == "rollback" for e in events),
         "windows": [value["guard"]["losses"] for value in values],
         "weights": flat.double().sum().item(),
     }
-    (place / f"rank-{rank}.json").write_text(json.dumps(found))
 
 
 class Batches:
