@@ -1,8 +1,8 @@
-"""A run of the torch-free pipeline as `strata run` carries one out: `python -m tests.faults.long_run
-STEPS`.
+"""A run of the torch-free pipeline as `strata run` carries one out, slow enough for faults.
 
 Everything is as the settings say: Prefect as the engine, MLflow beside it, store and catalog where
-they are. Each of the four steps counts to STEPS, twenty a second.
+they are. `python -m tests.faults.long_run STEPS`: each of the four steps counts to STEPS, twenty a
+second.
 """
 
 from __future__ import annotations
