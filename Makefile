@@ -1,6 +1,6 @@
 # `make` alone lists the verbs. Each does the set-up it needs; the second call skips it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format up down stack unstack clean
+.PHONY: help demo test soak lint format up down stack unstack clean
 
 READY := .venv/.ready
 STRATA := .venv/bin/strata
@@ -22,6 +22,10 @@ demo: $(READY) ## set up, start the servers, take real text through every stage,
 test: $(READY) ## set up and run all tests (ARGS="-k name" narrows them)
 	@infra/setup.sh system tests
 	$(PYTEST) $(ARGS)
+
+soak: $(READY) ## measure the reliability goals in full, for hours (ARGS="--rows R2,R9 --seed 1")
+	@infra/setup.sh system tests
+	.venv/bin/python -m tests.faults.soak $(ARGS)
 
 lint: $(READY) ## check style, types and the rules of the house
 	$(PYTEST) tests/test_architecture.py
