@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
-from components.contract import StageFailure
+from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode, describe
 from components.execution.launch import Ended, Handle, Unknown
 from components.execution.request import StageRequest
@@ -127,7 +127,7 @@ def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget
         started=started,
     )
     run.register.step(request.step, state="running", attempt=attempt.number)
-    ended = _watch(run, run.launcher.submit(request), attempt, budget)
+    ended = _watch(run, _submit(run, request, budget), attempt, budget)
     state = {0: "done", 143: "stopped"}.get(ended.code, "failed")
     run.register.attempt(
         request.key,
@@ -138,6 +138,21 @@ def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget
         cause=ended.cause if ended.code else None,
     )
     return ended
+
+
+def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
+    """Start the attempt; while the launcher's service is away, the very same one is asked for
+    again.
+    """
+    while True:
+        try:
+            return run.launcher.submit(request)
+        except TryAgain as error:
+            pause = budget.pause(ExitCode.TRY_AGAIN)
+            if pause is None or run.stop.is_set():
+                raise
+            run.board.say(request.step, f"{error}; trying again in {pause:.0f} s")
+            run.stop.wait(pause)
 
 
 def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:

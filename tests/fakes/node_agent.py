@@ -249,8 +249,10 @@ class NodeAgent:
             self._core.delete_namespaced_pod(
                 item["metadata"]["name"],
                 item["metadata"]["namespace"],
-                grace_period_seconds=0,
-                body={"preconditions": {"uid": item["metadata"]["uid"]}},
+                body={
+                    "gracePeriodSeconds": 0,
+                    "preconditions": {"uid": item["metadata"]["uid"]},
+                },
                 _preload_content=False,
             )
 

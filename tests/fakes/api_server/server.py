@@ -219,8 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = (body.get("preconditions") or {}).get("uid")
         if wanted and wanted != thing["metadata"]["uid"]:
             raise Refused(409, "Conflict", "Precondition failed: UID in precondition differs")
-        grace = options.get("gracePeriodSeconds", body.get("gracePeriodSeconds"))
-        policy = options.get("propagationPolicy", body.get("propagationPolicy")) or "Background"
+        said = body or options  # options in the address count only where there is no body
+        grace = said.get("gracePeriodSeconds")
+        policy = said.get("propagationPolicy") or "Background"
         objects = self.server_of.objects
         if plural == "pods" and grace is not None and float(grace) == 0:
             objects.remove("pods", thing)
