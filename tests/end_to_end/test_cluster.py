@@ -47,9 +47,13 @@ def place(new_home, tmp_path_factory) -> Iterator[ClusterRun]:
     directory = tmp_path_factory.mktemp("servers")
     with (
         moto_server(directory) as s3,
-        postgres(directory / "postgres") as database,
+        postgres(home.temporary / "postgres") as database,
         fake_cluster(home.temporary) as cluster,
+        pytest.MonkeyPatch.context() as patch,
     ):
+        for name, value in s3.environment.items():
+            if name.startswith("AWS_"):  # this test reads the bucket as well
+                patch.setenv(name, value)
         for name in ("one", "two"):
             cluster.add_node(name, images={IMAGE})
         _fill_namespace(cluster, s3.environment)
