@@ -154,7 +154,7 @@ def _fill_namespace(cluster: FakeCluster, environment: dict[str, str]) -> None:
     core.create_namespace({"metadata": {"name": NAMESPACE}}, **raw)
     settings = {k: v for k, v in environment.items() if k.startswith("STRATA_")}
     secret = {k: v for k, v in environment.items() if not k.startswith("STRATA_")}
-    body = {"metadata": {"name": "strata-settings"}, "data": settings}
+    body = {"metadata": {"name": "strata-store"}, "data": settings}
     core.create_namespaced_config_map(NAMESPACE, body, **raw)
     body = {"metadata": {"name": "strata-store"}, "stringData": secret}
     core.create_namespaced_secret(NAMESPACE, body, **raw)

@@ -159,7 +159,7 @@ def test_values_of_the_environment_come_from_the_secret_and_the_config_map_alone
     ]
     assert {each["name"] for each in container["env"]} == {"HOME", "STRATA_HOME", "TMPDIR"}
     assert container["envFrom"] == [
-        {"configMapRef": {"name": "strata-settings"}},
+        {"configMapRef": {"name": "strata-store"}},
         {"secretRef": {"name": "strata-store"}},
     ]
 
