@@ -59,18 +59,20 @@ def everything(url: str):
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
+def settings(tmp_path: Path, catalog_url: str) -> Settings:
+    return Settings(home=tmp_path / "home", catalog=catalog_url)
 
 
-def test_rebuild_equals_what_the_runs_wrote_failures_included(settings, tmp_path):
+def test_rebuild_equals_what_the_runs_wrote_failures_included(settings):
     carry(settings)
     with pytest.raises(StepFailed):
         carry(settings, fail="bad_input")
-    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
-    counts = rebuild(open_catalog(fresh), open_store(settings))
+    written = everything(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url)
+    counts = rebuild(catalog, open_store(settings))
+    catalog.close()
     assert counts == {"runs": 2, "attempts": 3, "artifacts": 2}
-    assert everything(fresh) == everything(settings.catalog_url)
+    assert everything(settings.catalog_url) == written
 
 
 def test_rebuild_removes_what_the_store_does_not_know(settings):

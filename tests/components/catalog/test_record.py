@@ -8,12 +8,12 @@ import pytest
 
 from components.artifacts.manifest import FileRecord, InputRecord, Manifest
 from components.catalog import queries, record
-from components.catalog.session import Catalog, open_catalog
+from components.catalog.session import Catalog
 
 
 @pytest.fixture
-def catalog(tmp_path) -> Catalog:
-    return open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+def catalog(empty_catalog: Catalog) -> Catalog:
+    return empty_catalog
 
 
 def manifest(key: str, *inputs: str, step: str = "", ended: float = 10.0) -> Manifest:
