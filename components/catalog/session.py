@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ REFUSALS = (
 )
 """Words of a server that answers, and will answer the same until someone changes something."""
 
+_MIGRATING = threading.Lock()
+"""Alembic keeps what it works on in globals, so one thread at a time may use it."""
 _URLS = "Write sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME."
 
 
@@ -198,7 +201,8 @@ def upgrade(catalog: Catalog, revision: str | None = None, target: str = "head")
     config.attributes["catalog"] = catalog
     try:
         upwards = target == "head" or revision is None
-        (command.upgrade if upwards else command.downgrade)(config, target)
+        with _MIGRATING:
+            (command.upgrade if upwards else command.downgrade)(config, target)
     except CommandError as error:
         raise BadInput(
             f"the catalog {catalog.url} has the schema {revision}, which this version does not "

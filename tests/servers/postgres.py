@@ -18,6 +18,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ class Postgres:
     port: int
     process: subprocess.Popen[bytes] | None = None
     made: set[str] = field(default_factory=set[str])
+    starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    """The one thread that starts it: a server that dies with us dies with the thread it is of."""
 
     def url(self, name: str, *, template: str = "template1") -> str:
         """Return the URL of a database, which is made where this server has none of that name."""
@@ -71,7 +74,8 @@ class Postgres:
         # A killed server's note names a process that may be someone else by now.
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
         with (self.directory / "postgres.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = self.starter.submit(
+                subprocess.Popen,
                 [
                     *_as_nobody(),
                     *(_program("postgres"), "-D", str(self.directory / "data"), *options),
@@ -80,7 +84,7 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-            )
+            ).result()
         deadline = time.monotonic() + 60
         while not self._answers():
             told = (self.directory / "postgres.log").read_text()[-2000:]
@@ -164,6 +168,7 @@ def postgres(directory: Path) -> Generator[Postgres]:
         yield server
     finally:
         server.kill()
+        server.starter.shutdown()
         shutil.rmtree(place, ignore_errors=True)
 
 
