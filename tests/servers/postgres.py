@@ -10,17 +10,21 @@ root's directories. Nothing is flushed to the disk, but what is committed outliv
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -181,7 +185,22 @@ def _program(name: str) -> str:
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     found = shutil.which(name, path=os.pathsep.join(map(str, places)))
     assert found, f"no {name}: pip install pgserver, or apt-get install postgresql"
+    everybody_may = all(parent.stat().st_mode & stat.S_IXOTH for parent in Path(found).parents)
+    if os.geteuid() == 0 and not everybody_may:
+        return str(_copy_of(Path(found).parents[2]) / "pginstall/bin" / name)
     return found
+
+
+@cache
+def _copy_of(wheel: Path) -> Path:
+    """Copy the wheel to where nobody may go, and return its package there."""
+    place = Path(tempfile.mkdtemp(prefix="strata-postgres-wheel-"))
+    place.chmod(0o755)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    for part in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, place / part.name, symlinks=True)
+    return place / wheel.name
 
 
 def _as_nobody() -> tuple[str, ...]:
