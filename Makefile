@@ -1,6 +1,6 @@
 # `make` alone lists the verbs. Each does the set-up it needs; the second call skips it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format up down clean
+.PHONY: help demo test soak lint format up down stack unstack clean
 
 READY := .venv/.ready
 STRATA := .venv/bin/strata
@@ -39,6 +39,12 @@ up: $(READY) ## start Prefect, MLflow and the dashboard on this machine
 
 down: $(READY) ## stop them
 	$(STRATA) down
+
+stack: $(READY) ## start the servers for a team in containers, on this machine; print the URLs
+	@infra/compose/stack.sh up
+
+unstack: ## end those containers; their data stays
+	@infra/compose/stack.sh down
 
 clean: ## remove the virtual environment and caches; runs under .strata stay
 	rm -rf .venv .pytest_cache .ruff_cache build dist

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from components.artifacts.types import Artifact
@@ -23,12 +30,19 @@ CONTRACT_VERSION = 1
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Backend = Literal["auto", "gloo", "nccl"]
+Parallel = Literal["data", "zero1", "zero2"]
 
 
 class StageConfig(BaseModel):
     """Hold what an artifact is: every field is identity and enters the key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def refusal(self, resources: Resources) -> str | None:
+        """Say why such resources cannot make the step; None where they can."""
+        del resources
+        return None
 
 
 class StageInputs(BaseModel):
@@ -53,13 +67,19 @@ class Resources(BaseModel):
     device: Device = "cpu"
     """Device of the model's tensors; a stage asked for `cuda` where there is none exits 3."""
     precision: Precision = "fp32"
-    """Floating-point format of matrix products; bf16 is 60 to 100 times slower than fp32 on a
-    CPU.
+    """Floating-point format of matrix products; weights and optimizer stay fp32. A CPU takes fp32
+    only: it is 60 to 100 times slower at bf16.
     """
     nodes: PositiveInt = 1
     """Machines (pods on a cluster) that train together."""
     processes: PositiveInt = 1
     """Ranks on each node."""
+    parallel: Parallel = "data"
+    """How ranks share the work: `data` gives each a slice of the batch; `zero1` shares out AdamW's
+    state as well, and `zero2` the gradients too (DeepSpeed).
+    """
+    backend: Backend = "auto"
+    """What ranks talk through; `auto` is nccl on GPUs and gloo on CPUs."""
     threads: NonNegativeInt = 0
     """Threads of one rank; 0 takes the machine's cores divided by `processes`."""
     micro_batch: NonNegativeInt = 0
@@ -72,6 +92,18 @@ class Resources(BaseModel):
     """Wall time between resume points, in seconds: what a crash may cost. 0 saves after every
     optimizer step.
     """
+
+    @model_validator(mode="after")
+    def _fit_the_device(self) -> Resources:
+        if self.device == "cpu" and self.precision != "fp32":
+            raise ValueError(
+                f"precision={self.precision} needs device=cuda; on a CPU set precision=fp32"
+            )
+        if self.device == "cpu" and self.backend == "nccl":
+            raise ValueError("backend=nccl needs device=cuda; on a CPU set backend=auto")
+        if self.device == "cuda" and self.backend == "gloo" and self.parallel != "data":
+            raise ValueError(f"parallel={self.parallel} on GPUs needs nccl; set backend=auto")
+        return self
 
 
 @dataclass(frozen=True)

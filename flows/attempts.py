@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
-from components.contract import StageFailure
+from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode, describe
 from components.execution.launch import Ended, Handle, Unknown
 from components.execution.request import StageRequest
@@ -67,9 +67,14 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             raise Interrupted(
                 f"step {draft.step} was not started: the run is stopping", run.stopped_by
             )
-        attempt = run.store.new_attempt(draft.stage, draft.key)
+        handle = _left_running(run, draft)
+        if handle is None:
+            attempt = run.store.new_attempt(draft.stage, draft.key)
+        else:
+            attempt = run.store.attempt(draft.stage, draft.key, handle.attempt)
+            run.board.say(draft.step, f"attempt {handle.attempt} still runs and is followed")
         request = draft.model_copy(update={"attempt": attempt.number})
-        ended = _carry_out(run, request, attempt, budget)
+        ended = _carry_out(run, request, attempt, budget, handle)
         manifest = run.store.manifest(draft.stage, draft.key)
         if ended.code == 0 and manifest is not None:
             return manifest
@@ -113,8 +118,18 @@ class Budget:
         return None
 
 
-def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget) -> Ended:
-    attempt.write_record("request", request.model_dump(mode="json"))
+def _left_running(run: Run, draft: StageRequest) -> Handle | None:
+    """Return the newest attempt at the key where it runs on although its orchestrator is gone."""
+    attempts = run.store.attempts(draft.stage, draft.key)
+    return run.launcher.find(draft.stage, draft.key, attempts[-1].number) if attempts else None
+
+
+def _carry_out(
+    run: Run, request: StageRequest, attempt: Attempt, budget: Budget, handle: Handle | None
+) -> Ended:
+    """Follow the attempt that `handle` names, else start it, and write down what becomes of it."""
+    if handle is None:
+        attempt.write_record("request", request.model_dump(mode="json"))
     started = time.time()
     run.register.attempt(
         request.key,
@@ -127,7 +142,7 @@ def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget
         started=started,
     )
     run.register.step(request.step, state="running", attempt=attempt.number)
-    ended = _watch(run, run.launcher.submit(request), attempt, budget)
+    ended = _watch(run, handle or _submit(run, request, budget), attempt, budget)
     state = {0: "done", 143: "stopped"}.get(ended.code, "failed")
     run.register.attempt(
         request.key,
@@ -138,6 +153,21 @@ def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget
         cause=ended.cause if ended.code else None,
     )
     return ended
+
+
+def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
+    """Start the attempt; while the launcher's service is away, the very same one is asked for
+    again.
+    """
+    while True:
+        try:
+            return run.launcher.submit(request)
+        except TryAgain as error:
+            pause = budget.pause(ExitCode.TRY_AGAIN)
+            if pause is None or run.stop.is_set():
+                raise
+            run.board.say(request.step, f"{error}; trying again in {pause:.0f} s")
+            run.stop.wait(pause)
 
 
 def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:

@@ -19,6 +19,7 @@ Check = Callable[[Settings], Result]
 
 LEAST_FREE_GB = 3.0
 LEAST_MEMORY_GB = 4.0
+PATIENCE = 3.0  # seconds for a store that does not answer
 EXTRAS = {
     "data": ("daft", "pyarrow", "rustbpe", "tokenizers", "zstandard"),
     "train": ("safetensors", "torch", "transformers"),
@@ -99,12 +100,22 @@ def sources(_: Settings) -> Result:
 
 
 def store(here: Settings) -> Result:
-    """Check that the store's records can be read."""
-    from components.artifacts.store import open_store
+    """Check that the store's records can be read, and that a bucket keeps what is relied on."""
+    from components.artifacts.open_objects import open_objects
+    from components.artifacts.probe import probe
+    from components.artifacts.store import ArtifactStore
     from flows.runs import load_run
 
-    opened = open_store(here)
-    names = list(opened.objects.names("runs"))
+    try:
+        objects = open_objects(here.store_uri, here, patience=PATIENCE)
+        opened = ArtifactStore(objects, here.home / "locks")
+        names = list(objects.names("runs"))
+        lacks = probe(objects) if here.store_uri.startswith("s3://") else []
+    except StageFailure as error:
+        found, _, repair = str(error).partition("\n")
+        return "fault", found, repair.rpartition("Fix: ")[2] or "correct STRATA_STORE"
+    if lacks:
+        return "fault", f"{here.store_uri}: {'; '.join(lacks)}", "use another S3 server"
     torn = [name for name in names if load_run(opened, name) is None]
     if torn:
         repair = f"move {here.store_uri}/runs/{torn[0]} aside"

@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "down": ("flows.commands.servers:down", "Stop them; the data stays."),
         "deploy": ("flows.commands.servers:deploy", "Make Prefect deployments, with a schedule."),
         "doctor": ("flows.commands.doctor:doctor", "Check this machine and say what to repair."),
+        "gc": ("flows.commands.gc:gc", "Give back the space of what no run needs any more."),
     },
 }
 SUBCOMMANDS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {

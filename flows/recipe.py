@@ -82,6 +82,10 @@ class Recipe(BaseModel):
                 raise ValueError(f"resources names a step that does not exist: {name}{hint}")
         if "default" not in self.resources:
             raise ValueError("resources needs an entry `default`")
+        for step in STEP_FIELDS:
+            refusal = getattr(self, step).refusal(self.resources_of(step))
+            if refusal:
+                raise ValueError(f"step {step}: {refusal}")
         return self
 
     def resources_of(self, step: str) -> Resources:

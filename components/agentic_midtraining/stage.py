@@ -30,7 +30,6 @@ from components.training.lineage import (
     start_from,
 )
 from components.training.loop import Training, prepare, train
-from components.training.optimizer import Optimizer
 from components.training.packing import Packed, pack
 
 
@@ -58,7 +57,7 @@ def run(
     steps = math.ceil(config.tokens / config.batch_tokens)
     training = Training(
         model=start.model,
-        optimizer=Optimizer(start.model, optimizer_settings(config)),
+        optimizer=optimizer_settings(config),
         schedule=schedule_of(config, steps),
         batch=sequences.batches(rows, bos=start.tokenizer.bos),
         rows=lambda _step: rows,

@@ -43,8 +43,11 @@ def numerics(resources: Resources) -> dict[str, Any]:
         "precision": resources.precision,
         "threads": threads_of(resources),
         "world_size": resources.nodes * resources.processes,
+        "parallel": resources.parallel,
         "micro_batch": resources.micro_batch,
     }
+    if "deepspeed" in sys.modules:
+        record["deepspeed"] = sys.modules["deepspeed"].__version__
     if "torch" in sys.modules:
         import torch
 

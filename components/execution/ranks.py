@@ -2,7 +2,9 @@
 
 Rank variables are those torchrun would set. A rank that fails takes the others along; the node's
 code is the first failure's own code, so that a guard stop (4) or a pre-emption (143) reaches the
-caller as itself.
+caller as itself. A rank that only lost touch with another one ends with 75, which says nothing of
+the cause: it waits a moment for a code that does. On several nodes the one with the cause ends with
+its code, and every other with 75; who reads the codes of all nodes takes one that is not 75.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from components.execution.exit_codes import ExitCode
 from components.settings import child_environment
 
 GRACE_SECONDS = 20.0
+CAUSE_SECONDS = 5.0
+"""How long a rank that lost another one waits for that one's code: it may still be ending."""
 
 
 def run_ranks(uri: str, resources: Resources) -> int:
@@ -47,20 +51,33 @@ def run_ranks(uri: str, resources: Resources) -> int:
 
 
 def _watch(ranks: list[subprocess.Popen[bytes]]) -> int:
-    first = 0
+    cause, lost_since = 0, 0.0
     deadline = float("inf")
     while any(rank.poll() is None for rank in ranks):
-        failed = [code for rank in ranks if (code := rank.poll())]
-        if failed and not first:
-            first = failed[0]
-            deadline = time.monotonic() + GRACE_SECONDS
-            _terminate(ranks)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if not cause:
+            lost_since = lost_since or (now if _failed(ranks) else 0.0)
+            cause = _cause(ranks, patient=now - lost_since < CAUSE_SECONDS)
+            if cause:
+                deadline = now + GRACE_SECONDS
+                _terminate(ranks)
+        if now > deadline:
             for rank in ranks:
                 rank.kill()
         time.sleep(0.05)
-    first = first or next((rank.returncode for rank in ranks if rank.returncode), ExitCode.DONE)
-    return 128 - first if first < 0 else first
+    code = cause or _cause(ranks, patient=False)
+    return 128 - code if code < 0 else code
+
+
+def _failed(ranks: list[subprocess.Popen[bytes]]) -> list[int]:
+    return [code for rank in ranks if (code := rank.poll())]
+
+
+def _cause(ranks: list[subprocess.Popen[bytes]], *, patient: bool) -> int:
+    """Return the code of a rank that failed, rather one that knows why; 0 where none is known."""
+    failed = _failed(ranks)
+    known = [code for code in failed if code != ExitCode.TRY_AGAIN]
+    return next(iter(known if patient else [*known, *failed]), ExitCode.DONE)
 
 
 def _terminate(ranks: list[subprocess.Popen[bytes]]) -> None:

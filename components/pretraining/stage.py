@@ -27,7 +27,6 @@ from components.training.lineage import (
 )
 from components.training.loop import BatchSource, Training, prepare, train
 from components.training.loss import Batch, document_batch
-from components.training.optimizer import Optimizer
 
 
 def run(config: PretrainConfig, inputs: PretrainInputs, context: StageContext) -> PretrainFacts:
@@ -46,7 +45,7 @@ def run(config: PretrainConfig, inputs: PretrainInputs, context: StageContext) -
     )
     training = Training(
         model=start.model,
-        optimizer=Optimizer(start.model, optimizer_settings(config)),
+        optimizer=optimizer_settings(config),
         schedule=schedule_of(config, plan.steps),
         batch=text_batches(shards, plan, config.mixture, bos=start.tokenizer.bos),
         rows=lambda step: plan.at(step).rows,

@@ -26,7 +26,7 @@ from components.rl.trainer import PolicyTrainer
 from components.sandbox.interface import Sandbox, open_sandbox
 from components.tokenizer.contract import TextTokenizer, load_tokenizer
 from components.training.loop import prepare
-from components.training.resume import newest_resume_point, save_resume_point
+from components.training.resume import ResumeWriter, newest_resume_point
 
 
 @dataclass
@@ -77,6 +77,7 @@ class _Run:
     tasks: list[Mapping[str, Any]]
     world: World
     sandbox: Sandbox | None
+    writer: ResumeWriter
     totals: Totals
 
 
@@ -86,6 +87,11 @@ def run(config: RlConfig, inputs: RlInputs, context: StageContext) -> RlFacts:
         raise BadInput(
             f"Step {context.step} was given {context.world_size} processes, but the rl stage trains"
             " in one: set resources.processes and nodes to 1."
+        )
+    if context.resources.precision == "fp16":
+        raise BadInput(
+            f"Step {context.step}: fp16 needs loss scaling, which the rl stage lacks: set"
+            f" resources.{context.step}.precision to fp32 or bf16."
         )
     with ExitStack() as closing:
         state = _open(config, inputs, context, closing)
@@ -97,9 +103,10 @@ def run(config: RlConfig, inputs: RlInputs, context: StageContext) -> RlFacts:
             stopping = context.stop_requested()
             old = time.monotonic() - saved > context.resources.resume_seconds
             if stopping or (old and done < config.steps):
-                _save(state, done, context)
+                _save(state, done)
                 saved = time.monotonic()
             if stopping:
+                state.writer.wait()
                 raise Stopped
     before = read_strata(inputs.initial.path)
     save_checkpoint(
@@ -164,13 +171,14 @@ def _open(config: RlConfig, inputs: RlInputs, context: StageContext, closing: Ex
         sandbox = open_sandbox(config.sandbox_tier, inputs.tasks.world / "files")
         closing.callback(sandbox.close)
     world = load_world(inputs.tasks.world)
-    return _Run(config, model, tokenizer, engine, trainer, tasks, world, sandbox, Totals())
+    writer = closing.enter_context(ResumeWriter(context))
+    return _Run(config, model, tokenizer, engine, trainer, tasks, world, sandbox, writer, Totals())
 
 
-def _save(state: _Run, done: int, context: StageContext) -> None:
-    """Write a resume point after `done` steps."""
+def _save(state: _Run, done: int) -> None:
+    """Write a resume point after `done` steps, while the next ones go on."""
     values = {"updates": state.trainer.updates, "totals": asdict(state.totals)}
-    save_resume_point(context, done, state.trainer.tensors(), values)
+    state.writer.save(done, state.trainer.tensors().items(), values)
 
 
 def _restore(state: _Run, context: StageContext) -> int:

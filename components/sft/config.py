@@ -18,7 +18,7 @@ class SftConfig(TrainingConfig):
     """Tokens of one sequence; whole conversations are packed into it."""
     learning_rate: PositiveFloat = 1e-3
     """Peak rate of AdamW: embedding, norms and output."""
-    matrix_learning_rate: PositiveFloat = 0.005
+    matrix_learning_rate: PositiveFloat | None = 0.005
     """Peak rate of Muon: the matrices of the blocks."""
 
     @model_validator(mode="after")

@@ -21,7 +21,6 @@ from components.training.lineage import (
 )
 from components.training.loop import BatchSource, Training, prepare, train
 from components.training.loss import Batch, document_batch
-from components.training.optimizer import Optimizer
 from components.training.packing import EpochOrder, Packed, pack
 from components.training.seeds import derived_seed
 
@@ -36,7 +35,7 @@ def run(config: SftConfig, inputs: SftInputs, context: StageContext) -> SftFacts
     steps = max(1, math.ceil(config.epochs * len(packed.ids_PS) / rows))
     training = Training(
         model=start.model,
-        optimizer=Optimizer(start.model, optimizer_settings(config)),
+        optimizer=optimizer_settings(config),
         schedule=schedule_of(config, steps),
         batch=conversation_batches(
             packed, rows, bos=start.tokenizer.bos, seed=derived_seed(seed, "conversations")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from components.contract import Facts, StageConfig
+from components.contract import Facts, Resources, StageConfig
 
 
 class TrainingConfig(StageConfig):
@@ -18,8 +18,8 @@ class TrainingConfig(StageConfig):
     """Tokens of one optimizer step; a multiple of the sequence length."""
     learning_rate: PositiveFloat = 3e-3
     """Peak rate of AdamW: embedding, norms and output."""
-    matrix_learning_rate: PositiveFloat = 0.02
-    """Peak rate of Muon: the matrices of the blocks."""
+    matrix_learning_rate: PositiveFloat | None = 0.02
+    """Peak rate of Muon: the matrices of the blocks. `null` leaves them to AdamW."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled decay of all matrices, the embedding included."""
     gradient_clip: PositiveFloat = 1.0
@@ -32,6 +32,15 @@ class TrainingConfig(StageConfig):
     """Rate at the end as a share of the peak."""
     seed: NonNegativeInt = 0
     """Seed of fresh weights and of the order of the data."""
+
+    def refusal(self, resources: Resources) -> str | None:
+        """Keep Muon away from ZeRO, which cuts matrices where ranks meet: Muon needs them whole."""
+        if resources.parallel == "data" or self.matrix_learning_rate is None:
+            return None
+        return (
+            f"parallel={resources.parallel} shares out AdamW's state, and this step trains with "
+            "Muon: set matrix_learning_rate=null, or parallel=data"
+        )
 
 
 class TrainingFacts(Facts):

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-LOSS, COUNT, STOP = -3, -2, -1
-"""Places behind the gradients: summed loss, tokens it is over, ranks that were asked to stop.
+LOSS, COUNT, STOP, SAVE = -4, -3, -2, -1
+"""Places behind the gradients: summed loss, tokens it is over, ranks that were asked to stop, ranks
+that find their last resume point old.
 
 fp32 counts exactly up to 16.7 million tokens a step.
 """
@@ -25,7 +26,7 @@ class GradientBuffer:
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         size = sum(parameter.numel() for parameter in parameters)
-        self.flat = torch.zeros(size + 3, device=parameters[0].device)
+        self.flat = torch.zeros(size - LOSS, device=parameters[0].device)
         offset = 0
         for parameter in parameters:
             end = offset + parameter.numel()

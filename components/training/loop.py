@@ -2,29 +2,36 @@
 
 Everything that differs between stages is an argument: the batch of a step (a pure function of it),
 the loss, the schedule, and plain functions called after a step. Left out: epochs and data loaders
-(a batch is named by its step), callbacks, and mixed-precision scaling for fp16.
+(a batch is named by its step), and callbacks.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
 import torch
 
-from components.contract import BadInput, GuardStop, StageContext, Stopped
+from components.contract import EnvironmentMissing, GuardStop, StageContext, Stopped
 from components.model.transformer import YoutuModel
 from components.training.corruption import WeightWatch
-from components.training.gradients import COUNT, LOSS, STOP, GradientBuffer, PairwiseSum
+from components.training.engine import Course, Found, LossFunction, Signals, open_engine
 from components.training.guards import Guard, GuardSettings, Verdict
 from components.training.loss import Batch, next_token_loss
-from components.training.optimizer import Optimizer
-from components.training.parallel import connect, rank_rows, sum_over_ranks, wait_for_all
-from components.training.resume import ResumePoint, newest_resume_point, save_resume_point
+from components.training.optimizer import OptimizerSettings
+from components.training.parallel import (
+    connect,
+    from_each_rank,
+    peers_may_go,
+    rank_rows,
+    wait_for_all,
+)
+from components.training.resume import ResumePoint, ResumeWriter, newest_resume_point
+from components.training.scale import LossScale
 from components.training.throughput import Meter
 
 ANCHOR_STEPS = 200
@@ -36,8 +43,6 @@ PROGRESS_SECONDS = 0.5
 
 BatchSource = Callable[[int, range], Batch]
 """Give the sequences `rows` of the batch of a step; a pure function."""
-LossFunction = Callable[[YoutuModel, Batch], tuple[torch.Tensor, int]]
-"""Give a summed loss and the number of tokens it is over."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Training:
     """Bundle what is trained, on what, and how."""
 
     model: YoutuModel
-    optimizer: Optimizer
+    optimizer: OptimizerSettings
     schedule: Callable[[int], float]
     batch: BatchSource
     rows: Callable[[int], int]
@@ -91,15 +96,17 @@ def prepare(context: StageContext) -> torch.device:
     torch.set_deterministic_debug_mode("warn")
     # Filling fresh memory with NaN is a search for bugs that costs time in every operation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if resources.precision == "fp16":
-        raise BadInput(
-            f"step {context.step}: fp16 training needs loss scaling, which is not there; "
-            f"set resources.{context.step}.precision to fp32 or bf16"
-        )
-    connect(context)
+    device = torch.device("cpu")
     if resources.device == "cuda":
-        return torch.device("cuda", context.rank % torch.cuda.device_count())
-    return torch.device("cpu")
+        if torch.cuda.device_count() < resources.processes:
+            raise EnvironmentMissing(
+                f"step {context.step} asks for {resources.processes} GPUs and this machine has "
+                f"{torch.cuda.device_count()}: set resources.{context.step}.processes"
+            )
+        device = torch.device("cuda", context.rank % resources.processes)
+        torch.cuda.set_device(device)
+    connect(context)
+    return device
 
 
 def train(training: Training, context: StageContext) -> Trained:
@@ -108,110 +115,103 @@ def train(training: Training, context: StageContext) -> Trained:
     Raises Stopped after a resume point is saved when a stop is requested on any rank, and GuardStop
     when guards give up.
     """
-    run = _Run(training, context)
-    run.restore()
-    training.model.train()
-    while run.step < training.steps:
-        verdict, stop = run.one_step()
-        if verdict == "rollback":
-            run.go_back()
-        last = run.step == training.steps
-        if stop and not last:
-            run.save()
-            wait_for_all(context)
-            raise Stopped(f"step {context.step}: resume point at step {run.step}")
-        if not last:
-            run.save_when_due()
-    wait_for_all(context)
+    with peers_may_go(context), ResumeWriter(context, anchor_every=ANCHOR_STEPS) as writer:
+        run = _Run(training, context, writer)
+        run.restore()
+        training.model.train()
+        while run.step < training.steps:
+            verdict, found = run.one_step()
+            if verdict == "rollback":
+                run.go_back()
+            if run.step == training.steps:
+                break
+            if found.stop or found.save or run.step % ANCHOR_STEPS == 0:
+                run.save()
+            if found.stop:
+                writer.wait()
+                wait_for_all(context)
+                raise Stopped(f"step {context.step}: resume point at step {run.step}")
+        writer.wait()
+        wait_for_all(context)
     guard = run.guard
     return Trained(run.step, run.tokens, guard.recent_loss(), guard.skipped, guard.rollbacks)
 
 
 class _Run:
-    """Hold what changes while training: counters, guard, gradients."""
+    """Hold what changes while training: counters, guard, engine."""
 
-    def __init__(self, training: Training, context: StageContext) -> None:
+    def __init__(self, training: Training, context: StageContext, writer: ResumeWriter) -> None:
         self.training = training
         self.context = context
+        self.writer = writer
         self.step = 0
         self.tokens = 0
         self.guard = Guard(training.guard)
-        self.buffer = GradientBuffer(list(training.model.parameters()))
+        self.engine = open_engine(
+            Course(training.model, training.loss, training.optimizer, training.gradient_clip),
+            context,
+        )
         self.watch = WeightWatch(training.model.parameters(), context)
+        self.scale = LossScale() if context.resources.precision == "fp16" else None
         self.meter = Meter()
         self.saved = time.monotonic()
         self.reported = 0.0
 
-    def one_step(self) -> tuple[Verdict, bool]:
-        """Make one step; return the guard's verdict and whether any rank was asked to stop."""
-        training, step = self.training, self.step
-        tokens = self._accumulate(training, step)
-        flat = self.buffer.flat
-        loss_sum, count, stops = flat[LOSS:].tolist()
-        loss = loss_sum / count if count else float("nan")
-        gradients = self.buffer.gradients.div_(max(count, 1.0))
-        norm = float(gradients.norm())
-        verdict = self.guard.judge(loss, norm)
+    def one_step(self) -> tuple[Verdict, Found]:
+        """Make one step; return the guard's verdict and what all ranks found."""
+        training, step, context = self.training, self.step, self.context
+        rows = rank_rows(training.rows(step), context)
+        batch = training.batch(step, rows).to(next(training.model.parameters()).device)
+        scale = self.scale.value if self.scale else None
+        found = self.engine.gradient(batch, self._signals(), scale)
+        if self.scale and self.scale.overflowed(found.loss, found.norm):
+            verdict: Verdict = "skip"
+        else:
+            verdict = self.guard.judge(found.loss, found.norm)
         factor = training.schedule(step)
         self.watch.check(step)
         if verdict == "apply":
-            if norm > training.gradient_clip:
-                gradients.mul_(training.gradient_clip / norm)
-            training.optimizer.step(factor)
+            self.engine.update(factor)
             self.watch.updated()
+        else:
+            self.engine.leave_out()
         self.step += 1
-        self.tokens += tokens
-        self._report(verdict, {"loss": loss, "norm": norm, "factor": factor})
+        self.tokens += batch.tokens * context.world_size
+        self._report(verdict, found, factor)
         if verdict == "stop":
             raise GuardStop(
-                f"step {self.context.step}: loss {loss:.4g} and gradient norm {norm:.4g} at "
+                f"step {context.step}: loss {found.loss:.4g} and gradient norm {found.norm:.4g} at "
                 f"optimizer step {step}, after {self.guard.rollbacks} rollbacks. Lower "
-                f"{self.context.step}.learning_rate and matrix_learning_rate, or another seed."
+                f"{context.step}.learning_rate and matrix_learning_rate, or another seed."
             )
-        return verdict, stops > 0
+        return verdict, found
 
-    def _accumulate(self, training: Training, step: int) -> int:
-        """Sum gradients, losses and counts over micro-batches and ranks; return tokens seen."""
-        context = self.context
-        rows = training.rows(step)
-        batch = training.batch(step, rank_rows(rows, context)).to(self.buffer.flat.device)
-        share = len(batch.ids_BS)
-        size = context.resources.micro_batch or share
-        sums = PairwiseSum()
-        flat = self.buffer.flat
-        for start in range(0, share, size):
-            flat.zero_()
-            with _autocast(context):
-                loss, count = training.loss(training.model, batch.rows(start, start + size))
-            loss.backward()
-            flat[LOSS] = loss.detach()
-            flat[COUNT] = count
-            if size < share:
-                sums.add(flat.clone())
-        if size < share:
-            flat.copy_(sums.total())
-        flat[STOP] = float(context.stop_requested())
-        sum_over_ranks(flat, context)
-        return batch.tokens * context.world_size
+    def _signals(self) -> Signals:
+        """Ask for a resume point when the last one is old; what all saved, all find old alike.
 
-    def _report(self, verdict: Verdict, at: Mapping[str, float]) -> None:
+        Points between anchors change nothing but what a crash loses.
+        """
+        old = time.monotonic() - self.saved > self.context.resources.resume_seconds
+        return Signals(self.context.stop_requested(), old and self.context.rank == 0)
+
+    def _report(self, verdict: Verdict, found: Found, factor: float) -> None:
         journal, training = self.context.journal, self.training
-        rate = training.optimizer.settings.learning_rate * at["factor"]
+        rate = training.optimizer.learning_rate * factor
         journal.metric(
             self.step,
-            train__loss=at["loss"],
-            train__gradient_norm=at["norm"],
+            train__loss=found.loss,
+            train__gradient_norm=found.norm,
             train__learning_rate=rate,
             perf__tokens_per_second=self.meter.rate(self.tokens),
             tokens=self.tokens,
         )
         if verdict != "apply":
-            values = {"loss": str(at["loss"]), "gradient_norm": str(at["norm"])}
+            values = {"loss": str(found.loss), "gradient_norm": str(found.norm)}
             journal.event("update left out", step=self.step, verdict=verdict, **values)
         if self.step == training.steps or time.monotonic() - self.reported > PROGRESS_SECONDS:
             self.reported = time.monotonic()
             journal.progress(self.step, training.steps, "steps")
-        report = StepReport(self.step, training.steps, self.tokens, at["loss"])
+        report = StepReport(self.step, training.steps, self.tokens, found.loss)
         for function in training.after_step:
             function(report)
 
@@ -226,10 +226,13 @@ class _Run:
         self.step = point.step
         self.tokens = int(point.values["tokens"])
         self.guard.load(point.values["guard"])
+        if self.scale and point.values.get("scale"):
+            self.scale = LossScale(**point.values["scale"])
         self.context.journal.event("resumed", step=self.step)
 
     def go_back(self) -> None:
         """Take the weights of the last anchor before the bad steps and go on with the next data."""
+        self.writer.wait()
         before = max(0, self.step - self.guard.bad_steps)
         anchor = newest_resume_point(self.context, at_most=before, multiple_of=ANCHOR_STEPS)
         if anchor is None:
@@ -238,39 +241,42 @@ class _Run:
         self.guard.went_back(anchor.values["guard"]["losses"])
         self.context.journal.event("rollback", step=self.step, to=anchor.step)
 
-    def save_when_due(self) -> None:
-        """Save an anchor at its step, and another resume point when the last one is old.
-
-        The points in between change nothing but what a crash loses.
-        """
-        old = time.monotonic() - self.saved > self.context.resources.resume_seconds
-        if old or self.step % ANCHOR_STEPS == 0:
-            self.save()
-
     def save(self) -> None:
-        """Save a resume point; rank 0 does it for all, since ranks hold equal state."""
+        """Save a resume point: all ranks give their part, rank 0 writes it."""
         self.saved = time.monotonic()
-        if self.context.rank != 0 or not self.watch.sound():
-            return
-        weights = self.training.model.state_dict()
-        moments = self.training.optimizer.state_dict()
-        tensors = {
-            **{f"model.{name}": tensor for name, tensor in weights.items()},
-            **{f"optimizer.{name}": tensor for name, tensor in moments.items()},
-            "rng.cpu": torch.get_rng_state(),
-        }
-        values: dict[str, Any] = {"tokens": self.tokens, "guard": self.guard.state()}
-        save_resume_point(self.context, self.step, tensors, values, anchor_every=ANCHOR_STEPS)
+        generators = from_each_rank(_generators(self.context), self.context)
+        tensors = itertools.chain(
+            self.engine.tensors(),
+            ((f"rng.{rank}", state) for rank, state in enumerate(generators)),
+        )
+        if self.context.rank == 0 and self.watch.sound():
+            values = {
+                "tokens": self.tokens,
+                "guard": self.guard.state(),
+                "scale": asdict(self.scale) if self.scale else None,
+            }
+            self.writer.save(self.step, tensors, values)
+        else:
+            deque(tensors, maxlen=0)  # putting them together takes every rank
 
     def _load(self, point: ResumePoint) -> None:
-        self.training.model.load_state_dict(point.under("model."))
+        self.engine.load(point.tensors)
         self.watch.updated()
-        self.training.optimizer.load_state_dict(point.under("optimizer."))
-        torch.set_rng_state(point.tensors["rng.cpu"])
+        state = point.tensors.get(f"rng.{self.context.rank}")
+        if state is not None:  # none for a rank that was not there
+            _set_generators(state)
 
 
-def _autocast(context: StageContext) -> AbstractContextManager[Any]:
-    resources = context.resources
-    if resources.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(resources.device, dtype=torch.bfloat16)
+def _generators(context: StageContext) -> torch.Tensor:
+    """Return the state of this rank's random generators as bytes."""
+    states = [torch.get_rng_state()]
+    if context.resources.device == "cuda":
+        states.append(torch.cuda.get_rng_state())
+    return torch.cat(states)
+
+
+def _set_generators(states: torch.Tensor) -> None:
+    size = len(torch.get_rng_state())
+    torch.set_rng_state(states[:size].clone())
+    if len(states) > size:
+        torch.cuda.set_rng_state(states[size:].clone())

@@ -83,6 +83,11 @@ class Batch:
         """Tokens that go through the model."""
         return self.ids_BS.shape[0] * (self.ids_BS.shape[1] - 1)
 
+    @property
+    def loss_tokens(self) -> int:
+        """Predicted tokens that carry loss."""
+        return self.tokens if self.mask_BT is None else int(self.mask_BT.sum())
+
     def rows(self, start: int, end: int) -> Batch:
         """Return some of the sequences."""
         return self._each(lambda tensor: tensor[start:end])

@@ -176,8 +176,8 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over what `state_dict` returned; raises KeyError where a tensor is missing."""
-        self.muon.load(_under("muon.", state))
-        self.adamw.load(_under("adamw.", state))
+        self.muon.load(under("muon.", state))
+        self.adamw.load(under("adamw.", state))
 
 
 def split_parameters(
@@ -201,7 +201,8 @@ def _wide(matrix: torch.Tensor) -> torch.Tensor:
     return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
 
 
-def _under(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def under(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in state.items()

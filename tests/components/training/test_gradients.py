@@ -15,7 +15,7 @@ def test_gradients_are_parts_of_one_vector() -> None:
     buffer.gradients.mul_(3)
     assert layer.weight.grad is not None
     assert layer.weight.grad.tolist() == [[3.0] * 3] * 2
-    assert buffer.flat.tolist()[-3:] == [5.0, 2.0, 0.0]
+    assert buffer.flat.tolist()[-4:] == [5.0, 2.0, 0.0, 0.0]
 
 
 def test_sums_follow_a_tree_so_that_halves_add_up_bit_by_bit() -> None:

@@ -16,9 +16,9 @@ from components.model.config import ModelConfig
 from components.model.transformer import YoutuModel, initialize
 from components.tracking.journal import read_journal
 from components.training import loop
-from components.training.loop import StepReport, Training, prepare, train
+from components.training.loop import StepReport, Training, train
 from components.training.loss import Batch, next_token_loss
-from components.training.optimizer import Optimizer, OptimizerSettings
+from components.training.optimizer import OptimizerSettings
 from components.training.parallel import rank_rows
 from components.training.schedule import Schedule
 from tests.components.training.sample_inputs import StopAfter, curve, make_context
@@ -43,7 +43,7 @@ def made(steps: int = 30, **changes: object) -> Training:
     initialize(model, 0)
     training = Training(
         model=model,
-        optimizer=Optimizer(model, OptimizerSettings(0.01, 0.02)),
+        optimizer=OptimizerSettings(0.01, 0.02),
         schedule=Schedule(steps),
         batch=ramps,
         rows=lambda _step: 8,
@@ -242,17 +242,3 @@ def test_two_ranks_equal_one_process_bit_by_bit(tmp_path: Path) -> None:
     one = torch.load(tmp_path / "1" / "weights-0.pt")
     for rank in (0, 1):
         assert torch.equal(one, torch.load(tmp_path / "2" / f"weights-{rank}.pt"))
-
-
-def test_bf16_trains_like_fp32_and_keeps_fp32_weights(tmp_path: Path) -> None:
-    context = make_context(tmp_path, resources=Resources(threads=1, precision="bf16"))
-    training = made(60)
-    train(training, context)
-    assert curve(context, "train/loss")[60] < 1.5
-    assert {parameter.dtype for parameter in training.model.parameters()} == {torch.float32}
-
-
-def test_fp16_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    context = make_context(tmp_path, resources=Resources(threads=1, precision="fp16"))
-    with pytest.raises(BadInput, match=r"set resources\.sample\.precision to fp32 or bf16"):
-        prepare(context)
