@@ -1,6 +1,6 @@
 # `make` alone lists the verbs. Each does the set-up it needs; the second call skips it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format up down clean
+.PHONY: help demo test bench soak lint format up down stack unstack clean
 
 READY := .venv/.ready
 STRATA := .venv/bin/strata
@@ -26,6 +26,10 @@ test: $(READY) ## set up and run all tests (ARGS="-k name" narrows them)
 bench: $(READY) ## measure what benchmarks/ promises (minutes; the machine should be idle)
 	@for file in benchmarks/*.py; do echo "$$file"; .venv/bin/python $$file || exit 1; done
 
+soak: $(READY) ## measure the reliability goals in full, for hours (ARGS="--rows R2,R9 --seed 1")
+	@infra/setup.sh system tests
+	.venv/bin/python -m tests.faults.soak $(ARGS)
+
 lint: $(READY) ## check style, types and the rules of the house
 	$(PYTEST) tests/test_architecture.py
 
@@ -38,6 +42,12 @@ up: $(READY) ## start Prefect, MLflow and the dashboard on this machine
 
 down: $(READY) ## stop them
 	$(STRATA) down
+
+stack: $(READY) ## start the servers for a team in containers, on this machine; print the URLs
+	@infra/compose/stack.sh up
+
+unstack: ## end those containers; their data stays
+	@infra/compose/stack.sh down
 
 clean: ## remove the virtual environment and caches; runs under .strata stay
 	rm -rf .venv .pytest_cache .ruff_cache build dist

@@ -19,6 +19,7 @@ Check = Callable[[Settings], Result]
 
 LEAST_FREE_GB = 3.0
 LEAST_MEMORY_GB = 4.0
+PATIENCE = 3.0  # seconds for a store that does not answer
 EXTRAS = {
     "data": ("daft", "pyarrow", "rustbpe", "tokenizers", "zstandard"),
     "train": ("safetensors", "torch", "transformers"),
@@ -99,12 +100,22 @@ def sources(_: Settings) -> Result:
 
 
 def store(here: Settings) -> Result:
-    """Check that the store's records can be read."""
-    from components.artifacts.store import open_store
+    """Check that the store's records can be read, and that a bucket keeps what is relied on."""
+    from components.artifacts.open_objects import open_objects
+    from components.artifacts.probe import probe
+    from components.artifacts.store import ArtifactStore
     from flows.runs import load_run
 
-    opened = open_store(here)
-    names = list(opened.objects.names("runs"))
+    try:
+        objects = open_objects(here.store_uri, here, patience=PATIENCE)
+        opened = ArtifactStore(objects, here.home / "locks")
+        names = list(objects.names("runs"))
+        lacks = probe(objects) if here.store_uri.startswith("s3://") else []
+    except StageFailure as error:
+        found, _, repair = str(error).partition("\n")
+        return "fault", found, repair.rpartition("Fix: ")[2] or "correct STRATA_STORE"
+    if lacks:
+        return "fault", f"{here.store_uri}: {'; '.join(lacks)}", "use another S3 server"
     torn = [name for name in names if load_run(opened, name) is None]
     if torn:
         repair = f"move {here.store_uri}/runs/{torn[0]} aside"
@@ -119,12 +130,14 @@ def catalog(here: Settings) -> Result:
         if not path.exists():
             return "ok", "made by the first run", ""
     from components.catalog.session import open_catalog
+    from components.catalog.tables import HEAD
 
     try:
-        open_catalog(here.catalog_url).close()
+        open_catalog(here.catalog_url).close()  # which brings it to the newest revision
     except StageFailure as error:
         return "fault", str(error), "move it aside, then `strata catalog rebuild`"
-    return "ok", here.catalog_url.partition("@")[2] or here.catalog_url, ""
+    place = here.catalog_url.partition("@")[2] or here.catalog_url
+    return "ok", f"{place}, revision {HEAD}", ""
 
 
 def servers(here: Settings) -> Result:
@@ -135,7 +148,9 @@ def servers(here: Settings) -> Result:
     try:
         prefect = prefect_url(here)
         if running(here) is not None or here.prefect:
-            return "ok", f"Prefect {prefect or 'not well'}, MLflow {mlflow_uri(here)}", ""
+            versions = {name: metadata.version(name) for name in ("prefect", "mlflow")}
+            found = f"Prefect {versions['prefect']} {prefect or 'not well'}"
+            return "ok", f"{found}, MLflow {versions['mlflow']} {mlflow_uri(here)}", ""
     except StageFailure as error:
         return "fault", str(error), "start it, or unset STRATA_PREFECT"
     ports = {

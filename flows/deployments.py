@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from components.contract import BadInput, EnvironmentMissing
 from components.settings import Settings
 from components.settings import settings as read_settings
+from flows.automations import ensure
 from flows.server_programs import WORK_POOL
 from flows.servers import mlflow_uri, prefect_url
 
@@ -62,8 +64,12 @@ def deploy(
     return f"{url.rstrip('/').removesuffix('/api')}/deployments/deployment/{made}"
 
 
-def work() -> None:
-    """Make the work pool and the standing deployment, then carry out flow runs until ended."""
+def work(healthcheck: bool = False) -> None:
+    """Make the work pool and the standing deployment, then carry out flow runs until ended.
+
+    With `healthcheck` it answers `/health` on the port of PREFECT_WORKER_WEBSERVER_PORT, for a
+    container's probes.
+    """
     from prefect.workers.process import ProcessWorker
 
     asyncio.run(_make(STANDING, parameters={"recipe": "toy"}))
@@ -71,7 +77,7 @@ def work() -> None:
     worker = ProcessWorker(
         work_pool_name=WORK_POOL, name="local", limit=1, create_pool_if_not_found=False
     )
-    asyncio.run(worker.start())
+    asyncio.run(worker.start(with_healthcheck=healthcheck))
 
 
 def _catch_up() -> None:
@@ -114,7 +120,7 @@ async def _deployment(
 
 
 async def _make(name: str, **options: Any) -> str:
-    """Make the work pool, if need be, and a deployment; return the deployment's id."""
+    """Make a deployment, and its work pool and the automations if need be; return its id."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -129,6 +135,7 @@ async def _make(name: str, **options: Any) -> str:
         )
         with contextlib.suppress(ObjectAlreadyExists):
             await client.create_work_pool(pool)
+        await ensure(client)
     return str(await deployment.aapply())
 
 
@@ -139,4 +146,4 @@ def _talking_to(url: str) -> Any:
 
 
 if __name__ == "__main__":
-    work()
+    work(healthcheck="--healthcheck" in sys.argv[1:])

@@ -213,7 +213,7 @@ def _open_run(
     return Run(
         settings=settings,
         store=store,
-        launcher=open_launcher(settings),
+        launcher=open_launcher(settings, store),
         register=register,
         board=Board(views),
         plan=plan,
@@ -224,13 +224,20 @@ def _open_run(
     )
 
 
-def open_launcher(settings: Settings) -> Launcher:
+def open_launcher(settings: Settings, store: ArtifactStore) -> Launcher:
     """Open the launcher that the settings name; raises BadInput for another name."""
+    if settings.launcher == "kubernetes":
+        from components.execution.cluster_settings import read_cluster
+        from components.execution.kubernetes import KubernetesLauncher
+
+        return KubernetesLauncher(read_cluster(settings), store.objects)
     if settings.launcher == "local_process":
         return LocalProcessLauncher()
     if settings.launcher == "in_process":
         return InProcessLauncher()
-    raise BadInput(f"STRATA_LAUNCHER={settings.launcher}: write local_process or in_process")
+    raise BadInput(
+        f"STRATA_LAUNCHER={settings.launcher}: write local_process, kubernetes or in_process"
+    )
 
 
 def _work(

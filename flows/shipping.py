@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from components.artifacts.store import ArtifactStore, open_store
-from components.contract import TryAgain
+from components.contract import StageFailure, TryAgain
 from components.settings import Settings
 from components.tracking.snapshot import RunSnapshot, StepSnapshot
 from flows.runs import RunRecord, newest_first
@@ -36,6 +36,8 @@ SETTLED_SECONDS = 120.0
 """Age of a run's end after which the process that made it no longer sends anything."""
 LAST_SECONDS = 60.0
 """How long the end of a run waits for the rest to be sent."""
+PATIENCE_SECONDS, PAUSE_SECONDS = 20.0, 2.0
+"""How long, and how often, the end is sent again to an MLflow that took something before."""
 
 
 def snapshot(record: RunRecord) -> RunSnapshot:
@@ -100,19 +102,38 @@ class Shipping:
     def _work(self) -> None:
         try:
             shipper = open_shipper(self._settings)
-            catch_up(self._settings, shipper)
+            self._catch_up(shipper)
             while not self._over.wait(EVERY_SECONDS):
                 self._ship(shipper)
-            self._ship(shipper)
+            self._ship_end(shipper)
         except Exception as error:  # the border of the thread: what went wrong is told by `finish`
             self.error = f"{type(error).__name__}: {error}"
+
+    def _ship_end(self, shipper: Shipper) -> None:
+        """Send the end of the run; who is gone for a moment alone gets another chance."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        self._ship(shipper)
+        while self.error and self._links and time.monotonic() < deadline:
+            time.sleep(PAUSE_SECONDS)
+            self._ship(shipper)
+
+    def _catch_up(self, shipper: Shipper) -> None:
+        try:
+            catch_up(self._settings, shipper)
+        except StageFailure as error:  # the store is away: the next run looks again
+            self.error = str(error)
 
     def _ship(self, shipper: Shipper) -> None:
         shipper.ship(snapshot(self._record()))
         self.error = shipper.error
-        if shipper.links != self._links:
+        if not shipper.links or shipper.links == self._links:
+            return
+        try:
+            self._on_links(dict(shipper.links))
+        except StageFailure as error:  # the store is away: told again with the next call
+            self.error = str(error)
+        else:
             self._links = dict(shipper.links)
-            self._on_links(self._links)
 
 
 @contextmanager

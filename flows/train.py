@@ -14,9 +14,10 @@ from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from components.artifacts.store import open_store
-from components.contract import Stage, StageConfig, TryAgain
+from components.contract import Device, Precision, Stage, StageConfig, TryAgain
 from components.execution.exit_codes import machine_fault
 from components.settings import settings
 from flows.context import Run
@@ -29,10 +30,36 @@ from flows.run_step import run_step
 
 FLOW_NAME = "train-agentic-llm"
 RecipeName = Literal["ci", "toy", "small", "two_billion"]
+LauncherName = Literal["local_process", "kubernetes"]
 MOST_WAITING = 64
 """Threads for steps that wait for their inputs; slots decide how many compute."""
 EVENT_SECONDS = 5.0
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=MOST_WAITING)
+
+
+class Place(BaseModel):
+    """Say where steps are made; what is left empty stays as the recipe has it.
+
+    It is the recipe's `resources.default`: a step that the recipe places itself keeps its place.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    device: Device | None = None
+    """Where the model's tensors lie."""
+    precision: Precision | None = None
+    """Format of matrix products."""
+    nodes: PositiveInt | None = None
+    """Machines that train together."""
+    processes: PositiveInt | None = None
+    """Ranks on each machine."""
+    memory_gb: PositiveInt | None = None
+    """Memory of a step, in GiB."""
+
+    def overrides(self) -> list[str]:
+        """Return what is filled in as changes to the recipe."""
+        filled = self.model_dump(exclude_none=True)
+        return [f"resources.default.{field}={value}" for field, value in filled.items()]
 
 
 @flow(
@@ -45,6 +72,8 @@ _RUNNER: Any = ThreadPoolTaskRunner(max_workers=MOST_WAITING)
 def train(
     recipe: RecipeName = "toy",
     overrides: tuple[str, ...] = (),
+    place: Place = Place(),  # noqa: B008  (frozen; Prefect reads the form's defaults from it)
+    launcher: LauncherName | None = None,
     until: str = "",
     new: bool = False,
 ) -> str:
@@ -52,7 +81,9 @@ def train(
 
     Args:
         recipe: Recipe to run.
-        overrides: Changes to the recipe, each as `step.field=value`.
+        overrides: Changes to the recipe, each as `step.field=value`; they come last.
+        place: Where the steps are made; what is empty stays as the recipe has it.
+        launcher: How steps are started; empty means as the worker is set up.
         until: Last step to make; empty means all.
         new: Start another run although one could be continued.
     """
@@ -60,7 +91,10 @@ def train(
     from flows.recipe import resolve
 
     here = settings()
-    chosen = resolve(recipe, assignments=overrides, settings=here)
+    if launcher is not None:
+        here = here.model_copy(update={"launcher": launcher})
+    changes = [*place.overrides(), *overrides]
+    chosen = resolve(recipe, assignments=changes, settings=here)
     job = job_of(chosen, until=until, new=new)
     plan = make_plan(job, open_store(here))
     outcome = carry_out(job, here, plan, engine=submit_steps, watcher=watch, shipper=to_mlflow)

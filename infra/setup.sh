@@ -2,7 +2,8 @@
 # Set up what `make` needs, once: a virtual environment and two system packages.
 #
 #   infra/setup.sh python           create .venv and install the project at the pinned versions
-#   infra/setup.sh system [tests]   bubblewrap, Debian package lists; with `tests` a Chromium too
+#   infra/setup.sh system [tests]   bubblewrap, Debian package lists; with `tests` Chromium, kubectl,
+#                                   docker-compose and Ceph too
 #
 # A missing system package is installed with apt-get where the user may (root, or sudo without a
 # password); otherwise one line says what to install. Running it again when all is there is instant.
@@ -91,6 +92,18 @@ set_up_system() {
     [ "${1:-}" = tests ] || return 0
     command -v chromium >/dev/null 2>&1 || install chromium ||
         die "the browser tests need Chromium: run  apt-get install chromium  as root"
+    command -v kubectl >/dev/null 2>&1 || install kubernetes-client ||
+        die "the tests of infra/kubernetes need kubectl: run  apt-get install kubernetes-client"
+    command -v docker-compose >/dev/null 2>&1 || install docker-compose ||
+        die "the tests of docker-compose.yml need it: run  apt-get install docker-compose"
+    # A real S3 gateway, and a clock that can be set wrong for one process.
+    ceph="ceph-mon ceph-osd radosgw faketime openssl"
+    command -v radosgw >/dev/null 2>&1 && command -v faketime >/dev/null 2>&1 || install $ceph ||
+        die "the tests of object stores need Ceph: run  apt-get install $ceph  as root"
+    # A wheel brings PostgreSQL, but not for every Python.
+    .venv/bin/python -c 'import importlib.util as u; exit(not u.find_spec("pgserver"))' 2>/dev/null ||
+        ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install postgresql ||
+        die "the tests of the catalog need PostgreSQL: run  apt-get install postgresql  as root"
 }
 
 case "${1:-}" in

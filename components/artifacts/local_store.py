@@ -24,7 +24,7 @@ class LocalStore:
     def read(self, name: str) -> bytes | None:
         try:
             return (self.root / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def write(self, name: str, data: bytes) -> None:

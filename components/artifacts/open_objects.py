@@ -17,10 +17,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 
 
-def open_objects(uri: str, settings: Settings) -> ObjectStore:
+def open_objects(uri: str, settings: Settings, *, patience: float = 120.0) -> ObjectStore:
     """Open the store that a URI names, without asking or creating anything.
 
-    Raises BadInput for what is neither a directory nor `s3://bucket/prefix`.
+    A bucket whose server is away raises TryAgain once it was asked for `patience` seconds. Raises
+    BadInput for what is neither a directory nor `s3://bucket/prefix`.
     """
     if not _SCHEME.match(uri):
         if not uri:
@@ -34,6 +35,7 @@ def open_objects(uri: str, settings: Settings) -> ObjectStore:
         "region": settings.s3_region,
         "path_style": settings.s3_path_style,
         "ca_bundle": settings.s3_ca_bundle,
+        "patience": patience,
     }
     return _open_bucket(uri, settings.home / "cache", tuple(options.items()))
 

@@ -36,6 +36,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as ServerUnreachable
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError as BrokenAnswer
 
 from components.contract import BadInput, EnvironmentMissing, StageFailure, TryAgain
 
@@ -95,6 +96,13 @@ _PASSING = {
     "Throttling",
     "ThrottlingException",
 }
+_PASSING_ERRORS = (
+    ServerUnreachable,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseParserError,
+    BrokenAnswer,  # a body that ends early comes as urllib3 names it
+)
 _KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _REGION = "set STRATA_S3_REGION to the bucket's region"
 _CAUSES = {
@@ -138,7 +146,7 @@ class Bucket:
         while True:
             try:
                 return ask(self.client)
-            except (ClientError, BotoCoreError, ResponseParserError) as error:
+            except (ClientError, BotoCoreError, ResponseParserError, BrokenAnswer) as error:
                 failure = self._judge(key, error)
                 if failure is not None:
                     raise failure from None
@@ -189,8 +197,7 @@ class Bucket:
                 f"its certificate is not trusted ({error.kwargs.get('error')})",
                 "set STRATA_S3_CA_BUNDLE to a file of the authorities to trust",
             )
-        passing = (ServerUnreachable, HTTPClientError, IncompleteReadError, ResponseParserError)
-        if isinstance(error, passing):
+        if isinstance(error, _PASSING_ERRORS):
             return None
         if isinstance(error, NoCredentialsError | PartialCredentialsError):
             return self._refused("there are no credentials", _KEYS)

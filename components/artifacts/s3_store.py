@@ -20,7 +20,7 @@ from typing import Any
 from components.artifacts.manifest import FileRecord
 from components.artifacts.s3_bucket import Answer, Bucket, S3Options
 from components.artifacts.s3_transfer import SHA256, download, run_all, upload
-from components.contract import BadInput, EnvironmentMissing
+from components.contract import BadInput, EnvironmentMissing, NotFound
 
 TOKEN = "strata-writer"
 """Name of the metadata field by which a writer knows its own object again."""
@@ -173,7 +173,9 @@ class S3Store:
         return size > self._bucket.options.part_bytes
 
     def _fetch(self, name: str, path: str, size: int, version: str) -> None:
-        """Bring an object that was listed; one that has gone since is passed over."""
+        """Bring an object that was listed; one that has gone since is passed over, one that was
+        replaced is brought as it is now.
+        """
         key, target = self._key(f"{name}/{path}"), self._local(self._brought, f"{name}/{path}")
         there = target.is_file() and target.stat().st_size == size
         if there and self._fetched.get(key) == version:
@@ -181,7 +183,15 @@ class S3Store:
         metadata = self._bucket.metadata(key)
         if metadata is not None:
             record = FileRecord(path=path, bytes=size, sha256=metadata.get(SHA256, ""))
-            download(self._bucket, key, target, record)
+            try:
+                download(self._bucket, key, target, record)
+            except NotFound:
+                now = self._listing(name).get(path)
+                if now == (size, version):
+                    raise
+                if now is not None:
+                    self._fetch(name, path, *now)
+                return
             self._fetched[key] = version
 
     def _fetch_object(self, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from enum import IntEnum
 from pathlib import Path
 
@@ -71,11 +72,17 @@ def machine_fault(error: BaseException, place: Path | None = None) -> str | None
         return None
     where = getattr(error, "filename", None) or place
     what = os.strerror(number)
-    return (
-        f"{what}: {where}\n{MACHINE_FAULTS[number]}"
-        if where
-        else f"{what}.\n{MACHINE_FAULTS[number]}"
-    )
+    fix = MACHINE_FAULTS[number]
+    if not where:
+        return f"{what}.\n{fix}"
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        fix = f"{_free_bytes(Path(where)):,} bytes are free there. {fix}"
+    return f"{what}: {where}\n{fix}"
+
+
+def _free_bytes(place: Path) -> int:
+    """Return what can be written on the disk of a path, which need not exist."""
+    return shutil.disk_usage(next(p for p in (place, *place.absolute().parents) if p.exists())).free
 
 
 def exit_code(error: BaseException) -> ExitCode:

@@ -38,6 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from components.artifacts.local_store import LocalStore
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore
+from components.contract import StageFailure
 from components.tracking import mlflow_models as models
 from components.tracking.curve import Curve
 from components.tracking.snapshot import RunSnapshot, StepSnapshot
@@ -102,11 +103,13 @@ class Shipper:
         self._connection: tuple[MlflowClient, Experiment] | None = None
 
     def ship(self, run: RunSnapshot) -> bool:
-        """Send what MLflow lacks of a run; False where something is left for the next call."""
+        """Send what MLflow lacks of a run; False where something is left for the next call: MLflow
+        is away, or the store that the journals lie in.
+        """
         self.links = {}
         try:
             self._ship(run)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, StageFailure) as error:
             self.error = self._reason(error)
             self._curves.clear()
             self._connection = None

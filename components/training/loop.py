@@ -18,6 +18,7 @@ import torch
 
 from components.contract import EnvironmentMissing, GuardStop, StageContext, Stopped
 from components.model.transformer import YoutuModel
+from components.training.corruption import WeightWatch
 from components.training.engine import Course, Found, LossFunction, Signals, open_engine
 from components.training.guards import Guard, GuardSettings, Verdict
 from components.training.loss import Batch, next_token_loss
@@ -150,6 +151,7 @@ class _Run:
             Course(training.model, training.loss, training.optimizer, training.gradient_clip),
             context,
         )
+        self.watch = WeightWatch(training.model.parameters(), context)
         self.scale = LossScale() if context.resources.precision == "fp16" else None
         self.meter = Meter()
         self.saved = time.monotonic()
@@ -167,8 +169,10 @@ class _Run:
         else:
             verdict = self.guard.judge(found.loss, found.norm)
         factor = training.schedule(step)
+        self.watch.check(step)
         if verdict == "apply":
             self.engine.update(factor)
+            self.watch.updated()
         else:
             self.engine.leave_out()
         self.step += 1
@@ -215,6 +219,7 @@ class _Run:
         """Go on from the newest resume point; without one, save the start as the first anchor."""
         point = newest_resume_point(self.context, at_most=self.training.steps)
         if point is None:
+            self.watch.updated()
             self.save()
             return
         self._load(point)
@@ -244,7 +249,7 @@ class _Run:
             self.engine.tensors(),
             ((f"rng.{rank}", state) for rank, state in enumerate(generators)),
         )
-        if self.context.rank == 0:
+        if self.context.rank == 0 and self.watch.sound():
             values = {
                 "tokens": self.tokens,
                 "guard": self.guard.state(),
@@ -256,6 +261,7 @@ class _Run:
 
     def _load(self, point: ResumePoint) -> None:
         self.engine.load(point.tensors)
+        self.watch.updated()
         state = point.tensors.get(f"rng.{self.context.rank}")
         if state is not None:  # none for a rank that was not there
             _set_generators(state)

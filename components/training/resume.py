@@ -226,16 +226,20 @@ def _step(path: Path) -> int:
 def _verified(path: Path) -> bool:
     """Check a point against its manifest; a bad one gets the ending `.corrupt`."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if all(_sha256(path / name) == digest for name, digest in manifest["sha256"].items()):
+        if (path / MANIFEST).read_text(encoding="utf-8") == _manifest(path, _step(path)):
             return True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # Any damage to the manifest means what a wrong digest means.
+    except (OSError, ValueError):
+        # A file that is missing or unreadable means what a wrong digest means.
         pass
     aside = path.with_name(f"{path.name}.corrupt")
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
     return False
+
+
+def _manifest(directory: Path, step: int) -> str:
+    digests = {name: _sha256(directory / name) for name in (TENSORS, VALUES)}
+    return json.dumps({"step": step, "sha256": digests})
 
 
 def _prune(directory: Path, anchor_every: int) -> None:

@@ -44,6 +44,7 @@ def deploy(
     name: str = "",
     cron: str = "",
     timezone: str = "UTC",
+    notify: str = "",
 ) -> None:
     """Make a Prefect deployment of the pipeline, to be run from its form or by a schedule.
 
@@ -59,9 +60,14 @@ def deploy(
         Schedule in five fields, such as "0 3 * * *" for every night at three.
     timezone
         Time zone of the schedule.
+    notify
+        Notification block of Prefect, TYPE/NAME, that hears of failed steps and stuck runs.
     """
+    from flows.automations import automate
     from flows.deployments import deploy as make
 
+    if notify:
+        automate(settings(), notify)
     page = make(settings(), recipe, overrides=set or (), name=name, cron=cron, timezone=timezone)
     print(page)
 

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
-from components.contract import BadInput, EnvironmentMissing, NotFound
+from components.contract import BadInput, EnvironmentMissing, NotFound, Resources
 from components.settings import Settings
 from flows.deployments import STANDING, deploy
+from flows.recipe import resolve
+from flows.server_processes import free_port
+from flows.server_programs import answers
 from flows.servers import private_prefect_server
-from flows.train import FLOW_NAME
+from flows.train import FLOW_NAME, Place
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
@@ -43,17 +46,25 @@ def prefect(tmp_path_factory, prefect_home) -> Iterator[Settings]:
 
 
 @pytest.fixture(scope="module")
-def worker(prefect) -> Iterator[str]:
+def health_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def worker(prefect, health_port) -> Iterator[str]:
     """Run the worker of `strata up` and return the id of its standing deployment."""
     api = prefect.prefect
     environment = os.environ | {
         "PREFECT_API_URL": api,
         "PREFECT_HOME": str(prefect.home / "prefect"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
         "STRATA_HOME": str(prefect.home),
         "PYTHONPATH": str(Path.cwd()),
     }
-    process = subprocess.Popen([sys.executable, "-m", "flows.deployments"], env=environment)
+    command = [sys.executable, "-m", "flows.deployments", "--healthcheck"]
+    process = subprocess.Popen(command, env=environment)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -69,8 +80,13 @@ def worker(prefect) -> Iterator[str]:
 
 
 def test_the_form_has_types_and_choices(prefect, worker):
-    form = ask(f"{prefect.prefect}/deployments/{worker}")["parameter_openapi_schema"]["properties"]
+    schema = ask(f"{prefect.prefect}/deployments/{worker}")["parameter_openapi_schema"]
+    form = schema["properties"]
     assert {"ci", "toy"} <= set(form["recipe"]["enum"])
+    assert {"local_process", "kubernetes"} == set(form["launcher"]["anyOf"][0]["enum"])
+    place = schema["definitions"]["Place"]["properties"]
+    assert set(place["device"]["anyOf"][0]["enum"]) == {"cpu", "cuda"}
+    assert set(place) <= set(Resources.model_fields)
     assert form["overrides"]["type"] == "array"
     assert form["overrides"]["items"] == {"type": "string"}
     assert form["new"]["type"] == "boolean"
@@ -93,6 +109,21 @@ def test_a_flow_run_from_the_form_is_carried_out_by_the_worker(prefect, worker):
     assert run["state_type"] == "FAILED"
     assert "lerning_rate" in run["state"]["message"]
     assert "learning_rate" in run["state"]["message"]  # the suggestion
+
+
+def test_the_worker_says_that_it_is_well(worker, health_port):
+    deadline = time.monotonic() + 30
+    while not answers(f"http://127.0.0.1:{health_port}/health"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_place_changes_what_is_filled_in_and_nothing_else():
+    place = Place(device="cuda", precision="bf16", nodes=2, memory_gb=64)
+    changed = resolve("ci", assignments=place.overrides()).resources["default"]
+    before = resolve("ci").resources["default"]
+    assert changed == before.model_copy(update=place.model_dump(exclude_none=True))
+    assert Place().overrides() == []
 
 
 def test_a_value_of_the_wrong_kind_is_refused_by_the_form(prefect, worker):

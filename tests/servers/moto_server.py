@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.servers.s3_server import S3Server, free_port, wait_for_port
+from tests.servers.s3_server import DIES_WITH_US, S3Server, free_port, wait_for_port
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def moto_server(
     paths = [str(path) for path in certificate or ()]
     with (directory / "moto.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.moto_server", str(port), *paths],
+            [*DIES_WITH_US, sys.executable, "-m", "tests.servers.moto_server", str(port), *paths],
             cwd=Path(__file__).parents[2],
             stdout=log,
             stderr=subprocess.STDOUT,

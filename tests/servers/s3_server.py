@@ -11,8 +11,11 @@ from typing import Any
 import boto3.session
 from botocore.config import Config
 
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""What a server is started with, so that it does not outlive tests that are killed."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class S3Server:
     """Describe a running server; `environment` is what a command needs to use it."""
 

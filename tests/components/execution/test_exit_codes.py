@@ -21,6 +21,7 @@ def test_a_fault_of_the_machine_names_the_path_and_is_not_tried_again(number):
     what, fix = str(machine_fault(error)).splitlines()
     assert what.endswith(": /home/store/run.json")
     assert fix.endswith(".")
+    assert (" bytes are free there. " in fix) == (number in {errno.ENOSPC, errno.EDQUOT})
 
 
 def test_the_place_stands_in_for_a_file_that_is_not_named():

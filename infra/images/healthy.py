@@ -1,4 +1,4 @@
-"""Exit 0 if a URL answers with status 200; the image has no curl."""
+"""Exit 0 if a URL answers with status 200; the images have no curl."""
 
 import sys
 import urllib.request
