@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract import BadInput, EnvironmentMissing, NotFound
 from components.settings import Settings
+from flows.prefect_client import prefect_client
 from flows.servers import prefect_url
 
 if TYPE_CHECKING:
@@ -48,15 +49,12 @@ def automate(settings: Settings, notify: str) -> None:
             "automations live in a Prefect server: start one with `strata up`, or set "
             "STRATA_PREFECT"
         )
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     async def make() -> None:
-        async with get_client() as client:
+        async with prefect_client(url) as client:
             await ensure(client, notify)
 
-    with temporary_settings({PREFECT_API_URL: url}):
-        asyncio.run(make())
+    asyncio.run(make())
 
 
 async def ensure(client: PrefectClient, notify: str = "") -> None:
@@ -91,6 +89,19 @@ def automations() -> tuple[AutomationCore, ...]:
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
     each = {"prefect.resource.id"}
+
+    def silence(after: str, seconds: float) -> EventTrigger:
+        """Watch for a flow run of which nothing is heard for so long after an event."""
+        return EventTrigger(
+            after={after},
+            expect={"prefect.flow-run.*"},
+            match_related=OUR_RUNS,
+            for_each=each,
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=seconds),
+        )
+
     crashed = ChangeFlowRunState(
         name=None,
         state=StateType.CRASHED,
@@ -113,29 +124,13 @@ def automations() -> tuple[AutomationCore, ...]:
         AutomationCore(
             name=QUEUED,
             description="No worker took a run for half an hour after its time.",
-            trigger=EventTrigger(
-                after={"prefect.flow-run.Late"},
-                expect={"prefect.flow-run.*"},
-                match_related=OUR_RUNS,
-                for_each=each,
-                posture=Posture.Proactive,
-                threshold=1,
-                within=timedelta(seconds=QUEUED_SECONDS),
-            ),
+            trigger=silence("prefect.flow-run.Late", QUEUED_SECONDS),
             actions=[DoNothing()],
         ),
         AutomationCore(
             name=ZOMBIE,
             description="A flow run missed three heartbeats: its process is dead.",
-            trigger=EventTrigger(
-                after={"prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.*"},
-                match_related=OUR_RUNS,
-                for_each=each,
-                posture=Posture.Proactive,
-                threshold=1,
-                within=timedelta(seconds=ZOMBIE_SECONDS),
-            ),
+            trigger=silence("prefect.flow-run.heartbeat", ZOMBIE_SECONDS),
             actions=[crashed],
         ),
     )

@@ -21,6 +21,7 @@ from components.contract import BadInput, EnvironmentMissing
 from components.settings import Settings
 from components.settings import settings as read_settings
 from flows.automations import ensure
+from flows.prefect_client import talking_to
 from flows.server_programs import WORK_POOL
 from flows.servers import mlflow_uri, prefect_url
 
@@ -56,7 +57,7 @@ def deploy(
 
     changes = list(overrides)
     resolve(recipe, assignments=changes, settings=settings)
-    with _talking_to(url):
+    with talking_to(url):
         parameters = {"recipe": recipe, "overrides": changes}
         made = asyncio.run(
             _make(name or recipe, parameters=parameters, cron=cron, timezone=timezone)
@@ -137,12 +138,6 @@ async def _make(name: str, **options: Any) -> str:
             await client.create_work_pool(pool)
         await ensure(client)
     return str(await deployment.aapply())
-
-
-def _talking_to(url: str) -> Any:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    return temporary_settings({PREFECT_API_URL: url})
 
 
 if __name__ == "__main__":

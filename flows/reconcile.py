@@ -20,9 +20,10 @@ from uuid import UUID
 
 from components.artifacts.store import ArtifactStore, Attempt, open_store
 from components.catalog.liveness import INTERRUPTED, present_state
-from components.contract import StageFailure, TryAgain
+from components.contract import TryAgain
 from components.execution.launch import Launcher
 from components.settings import Settings
+from flows.prefect_client import prefect_client
 from flows.register import Register
 from flows.run import open_launcher
 from flows.runs import RunRecord, StepRecord, load_run, newest_first, run_lock
@@ -33,7 +34,7 @@ FRESH_SECONDS = 30.0
 LAST_LINES = 3
 CLOSED_CAUSE = "its orchestrator died; the same command continues it"
 
-Action = Literal["closed", "adopted", "left running", "fenced", "left alone"]
+Action = Literal["closed", "adopted", "left running", "fenced"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _close(
                 _end_attempt(register, step, step.attempt, "lost", finding.why)
     register.finish("stopped", CLOSED_CAUSE)
     register.close()
-    _close_in_prefect(settings, record)
+    _prefect_state(settings, record, close_with=CLOSED_CAUSE)
 
 
 def _end_attempt(register: Register, step: StepRecord, number: int, state: str, cause: str) -> None:
@@ -163,10 +164,7 @@ def _end_attempt(register: Register, step: StepRecord, number: int, state: str, 
 
 def _fence(store: ArtifactStore, launcher: Launcher, dry_run: bool) -> Iterator[Finding]:
     """End attempts on the cluster that a newer one, or a committed artifact, has made useless."""
-    handles = getattr(launcher, "handles", None)
-    if handles is None:
-        return
-    for handle in handles():
+    for handle in launcher.handles():
         manifest = store.manifest(handle.stage, handle.key)
         newest = store.fence(handle.stage, handle.key)
         if launcher.find(handle.stage, handle.key, handle.attempt) is None:
@@ -197,44 +195,28 @@ def _last_words(attempt: Attempt) -> str:
     return "; ".join([cause, *lines])
 
 
-def _prefect_state(settings: Settings, record: RunRecord) -> str:
-    """Return the state of a run's flow run in Prefect; empty where it cannot be known."""
+def _prefect_state(settings: Settings, record: RunRecord, close_with: str = "") -> str:
+    """Return the state of a run's flow run in Prefect, and end one that still counts as running
+    with the cause `close_with`; empty where it cannot be seen, which is no proof of anything.
+    """
     flow_run = record.links.get("prefect_flow_run")
-    url = _server(settings)
-    if not flow_run or not url:
+    if flow_run is None:
         return ""
-    with suppress(Exception):  # what cannot be seen is no proof
-        return asyncio.run(_ask(url, flow_run, None))
+    with suppress(Exception):  # Prefect is a view; its own zombie automation comes later
+        url = prefect_url(settings)
+        return asyncio.run(_ask(url, flow_run, close_with)) if url else ""
     return ""
 
 
-def _close_in_prefect(settings: Settings, record: RunRecord) -> None:
-    flow_run = record.links.get("prefect_flow_run")
-    url = _server(settings)
-    if flow_run and url:
-        with suppress(Exception):  # Prefect is a view; its own zombie automation comes later
-            asyncio.run(_ask(url, flow_run, CLOSED_CAUSE))
-
-
-def _server(settings: Settings) -> str | None:
-    with suppress(StageFailure):
-        return prefect_url(settings)
-    return None
-
-
-async def _ask(url: str, flow_run: str, close_with: str | None) -> str:
-    """Return a flow run's state, and end one that still counts as running where asked to."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+async def _ask(url: str, flow_run: str, close_with: str) -> str:
     from prefect.states import Crashed
 
-    with temporary_settings({PREFECT_API_URL: url}):
-        async with get_client() as client:
-            state: Any = (await client.read_flow_run(UUID(flow_run))).state
-            if close_with and state is not None and not state.is_final():
-                crashed: Any = Crashed(message=close_with)
-                await client.set_flow_run_state(UUID(flow_run), crashed, force=True)
-            return state.type.value if state else ""
+    async with prefect_client(url) as client:
+        state: Any = (await client.read_flow_run(UUID(flow_run))).state
+        if close_with and state is not None and not state.is_final():
+            crashed: Any = Crashed(message=close_with)
+            await client.set_flow_run_state(UUID(flow_run), crashed, force=True)
+        return state.type.value if state else ""
 
 
 def _tell_mlflow(settings: Settings) -> None:

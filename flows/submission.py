@@ -13,6 +13,7 @@ from components.contract import EnvironmentMissing, StageFailure
 from components.execution.exit_codes import ExitCode
 from components.settings import Settings
 from flows.deployments import STANDING
+from flows.prefect_client import prefect_client
 from flows.runs import RunRecord, newest_first
 from flows.servers import prefect_url
 from flows.train import FLOW_NAME
@@ -47,21 +48,18 @@ def submit(settings: Settings, recipe: str, overrides: Iterable[str], **options:
 
 
 async def _create(url: str, parameters: dict[str, Any]) -> UUID:
-    from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: url}):
-        async with get_client() as client:
-            try:
-                found = await client.read_deployment_by_name(f"{FLOW_NAME}/{STANDING}")
-            except ObjectNotFound:
-                raise EnvironmentMissing(
-                    f"the Prefect server {url} knows no deployment {STANDING!r}: no worker of "
-                    "Strata has been there.\nStart one with `strata up`, or use --here."
-                ) from None
-            made = await client.create_flow_run_from_deployment(found.id, parameters=parameters)
-            return made.id
+    async with prefect_client(url) as client:
+        try:
+            found = await client.read_deployment_by_name(f"{FLOW_NAME}/{STANDING}")
+        except ObjectNotFound:
+            raise EnvironmentMissing(
+                f"the Prefect server {url} knows no deployment {STANDING!r}: no worker of "
+                "Strata has been there.\nStart one with `strata up`, or use --here."
+            ) from None
+        made = await client.create_flow_run_from_deployment(found.id, parameters=parameters)
+        return made.id
 
 
 def follow(settings: Settings, flow_run: UUID, say: Callable[[str], None]) -> RunRecord | None:
@@ -79,7 +77,7 @@ def follow(settings: Settings, flow_run: UUID, say: Callable[[str], None]) -> Ru
             record = None
         for line in _news(record, told):
             say(line)
-        if state in {"COMPLETED"}:
+        if state == "COMPLETED":
             return record
         if state in {"FAILED", "CRASHED", "CANCELLED"}:
             cause = (record.cause if record else None) or message or state.lower()
@@ -88,12 +86,8 @@ def follow(settings: Settings, flow_run: UUID, say: Callable[[str], None]) -> Ru
 
 
 async def _state(url: str, flow_run: UUID) -> tuple[str, str]:
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    with temporary_settings({PREFECT_API_URL: url}):
-        async with get_client() as client:
-            state = (await client.read_flow_run(flow_run)).state
+    async with prefect_client(url) as client:
+        state = (await client.read_flow_run(flow_run)).state
     return (state.type.value, state.message or "") if state else ("PENDING", "")
 
 

@@ -25,6 +25,10 @@ class InProcessLauncher:
         """Return None: no attempt outlives `submit`."""
         del stage, key, attempt
 
+    def handles(self) -> list[Handle]:
+        """Return none: no attempt outlives `submit`."""
+        return []
+
     def status(self, handle: Handle) -> Status:
         return self._ended.get(handle, Unknown())
 

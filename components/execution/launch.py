@@ -42,7 +42,6 @@ class Reason(StrEnum):
     PREEMPTED = "pre-empted"
     NODE_LOST = "node lost"
     IMAGE_PULL = "image pull"
-    UNSCHEDULABLE = "unschedulable"
     DEADLINE = "deadline"
     DELETED = "deleted"
     """Somebody deleted its Job."""
@@ -111,6 +110,12 @@ class Launcher(Protocol):
 
     def find(self, stage: str, key: str, attempt: int) -> Handle | None:
         """Return the handle of an attempt that someone started before, if it is alive."""
+        ...
+
+    def handles(self) -> list[Handle]:
+        """Return the attempts that live on without the orchestrator which started them, as far as
+        this launcher keeps such, ended ones included.
+        """
         ...
 
     def status(self, handle: Handle) -> Status:

@@ -62,6 +62,10 @@ class LocalProcessLauncher:
         known = self._attempts.get(handle)
         return handle if known is not None and not known.over.is_set() else None
 
+    def handles(self) -> list[Handle]:
+        """Return none: children end with their orchestrator."""
+        return []
+
     def status(self, handle: Handle) -> Status:
         attempt = self._attempts.get(handle)
         if attempt is None:
