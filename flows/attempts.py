@@ -159,8 +159,7 @@ def _show(run: Run, step: str, attempt: Attempt, status: Status) -> None:
         run.board.waiting(step, status.waiting)
         return
     with suppress(TryAgain):  # the store is away; the attempt is not ended by that
-        heartbeat = attempt.record("progress") or {}
-        run.board.progress(step, heartbeat, heartbeat.get("loss"))
+        run.board.progress(step, attempt.record("progress") or {})
 
 
 def _step_of(run: Run, handle: Handle) -> str:

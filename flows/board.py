@@ -61,14 +61,15 @@ class Board:
         with self._lock:
             self.steps[step] = StepView(step, "running", started=time.time())
 
-    def progress(self, step: str, heartbeat: Mapping[str, Any], loss: float | None) -> None:
+    def progress(self, step: str, heartbeat: Mapping[str, Any]) -> None:
         """Take the newest heartbeat of a step."""
         with self._lock:
             view = self.steps[step]
             view.done = float(heartbeat.get("done", 0))
             view.total = float(heartbeat.get("total", 0))
             view.unit = str(heartbeat.get("unit", ""))
-            view.loss = loss if loss is not None else view.loss
+            loss = heartbeat.get("loss")
+            view.loss = view.loss if loss is None else loss
             if view.first_done is None and view.total > 0:
                 view.first_done, view.first_seen = view.done, time.time()
 

@@ -24,12 +24,13 @@ RIGHTS = (
 
 def cluster(here: Settings) -> Result:
     """Check that the cluster answers, and that it lets us do what the launcher does."""
+    from components.execution.cluster_api import ClusterApi
     from components.execution.cluster_settings import read_cluster
 
     try:
         described = read_cluster(here)
         described.image_for_pods()
-        api = _open(here)
+        api = ClusterApi(described)
         version = api.version()
         denied = [name for right in RIGHTS if (name := _denied(api, right))]
         missing = api.missing_for_stages()
@@ -44,13 +45,6 @@ def cluster(here: Settings) -> Result:
         repair = f"create {' and '.join(missing)}; docs/operations.md says what they hold"
         return "fault", f"{found}: {' and '.join(missing)} missing", repair
     return "ok", found, ""
-
-
-def _open(here: Settings) -> ClusterApi:
-    from components.execution.cluster_api import ClusterApi
-    from components.execution.cluster_settings import read_cluster
-
-    return ClusterApi(read_cluster(here))
 
 
 def _denied(api: ClusterApi, right: tuple[str, str, str, str]) -> str:

@@ -40,6 +40,18 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
+@pytest.fixture(autouse=True)
+def settings_stay(private_home: Path) -> Iterator[None]:
+    """Fail a test that leaves the settings of this process other than it found them."""
+    before = _settings()
+    yield
+    assert _settings() == before, "put the environment back: other tests would read these settings"
+
+
+def _settings() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k.startswith(("STRATA_", "PREFECT_", "AWS_"))}
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """Run one PostgreSQL server for all tests that do not stop it; each has its own database."""

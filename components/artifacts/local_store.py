@@ -39,7 +39,7 @@ class LocalStore:
             return False
         finally:
             temporary.unlink()
-        sync_directory((self.root / name).parent)
+        sync((self.root / name).parent)
         return True
 
     def names(self, prefix: str) -> Iterator[str]:
@@ -68,7 +68,7 @@ class LocalStore:
     def publish(self, name: str) -> None:
         root = self.root / name
         for path in [root, *root.rglob("*")]:
-            sync_directory(path)  # a file is synced alike
+            sync(path)
 
     def fetch(self, name: str, files: Sequence[FileRecord] | None = None) -> Path:
         """Return the directory itself; callers compare its files with their manifest."""
@@ -91,8 +91,8 @@ class LocalStore:
         return temporary
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the names in a directory, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

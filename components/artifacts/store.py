@@ -54,7 +54,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Name of the attempt in the object store."""
-        return f"{_place(self.stage, self.key)}/attempts/{self.number}"
+        return attempt_name(self.stage, self.key, self.number)
 
     @property
     def path(self) -> Path:
@@ -277,6 +277,11 @@ def open_store(settings: Settings) -> ArtifactStore:
     return ArtifactStore(open_objects(settings.store_uri, settings), settings.home / "locks")
 
 
+def attempt_name(stage: str, key: str, number: int) -> str:
+    """Return the name under which an object store holds an attempt."""
+    return f"{_place(stage, key)}/attempts/{number}"
+
+
 def _place(stage: str, key: str) -> str:
     return f"artifacts/{stage}/{key}"
 
@@ -305,7 +310,7 @@ def _refuse_other_format(data: bytes, name: str) -> None:
 
 
 def _files(manifest: Manifest) -> str:
-    return f"{_place(manifest.stage, manifest.key)}/attempts/{manifest.attempt}/files"
+    return f"{attempt_name(manifest.stage, manifest.key, manifest.attempt)}/files"
 
 
 def _wrong_size(file: FileRecord, sizes: Mapping[str, int]) -> str | None:

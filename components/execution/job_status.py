@@ -14,6 +14,8 @@ from components.execution.launch import Ended, Reason, Running, Status
 
 Object = dict[str, Any]
 
+NO_POD = Running("its pod is not made yet")
+
 CANNOT_START = {
     "ErrImagePull": Reason.IMAGE_PULL,
     "ImagePullBackOff": Reason.IMAGE_PULL,
@@ -139,7 +141,7 @@ def _queued(job: Object, held: dict[str, Object]) -> str:
 
 def _starting(pods: Sequence[Object], now: float, start_seconds: float) -> Status:
     if not pods:
-        return Running("its pod is not made yet")
+        return NO_POD
     for pod in sorted(pods, key=pod_index):
         if pod.get("status", {}).get("phase") != "Pending":
             continue

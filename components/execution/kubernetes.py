@@ -22,7 +22,7 @@ from components.execution.cluster_api import AlreadyThere, ClusterApi, Gone, Obj
 from components.execution.cluster_settings import ClusterSettings
 from components.execution.exit_codes import ExitCode
 from components.execution.job_manifest import job_name, manifests
-from components.execution.job_status import conditions, job_status, seconds
+from components.execution.job_status import NO_POD, conditions, job_status, seconds
 from components.execution.launch import (
     Ended,
     Handle,
@@ -121,8 +121,8 @@ class KubernetesLauncher:
                 gone = Ended(ExitCode.KILLED, "its Job was deleted", Reason.DELETED)
                 return self._settle(handle, self._own_end(handle) or gone)
             status = job_status(job, self._pods(name), time.time(), self._cluster.start_seconds)
-            if isinstance(status, Running) and status.waiting.startswith("its pod is not"):
-                status = self._refused(job, status)
+            if status == NO_POD:
+                status = self._refused(job)
         except TryAgain:
             return Unknown()
         if not isinstance(status, Ended):
@@ -213,15 +213,14 @@ class KubernetesLauncher:
         code = int(result["code"])
         return Ended(code, cause(attempt, code) if code else "")
 
-    def _refused(self, job: Object, status: Running) -> Status:
+    def _refused(self, job: Object) -> Status:
         """Tell why a Job has no pod yet; one whose pods are refused for long is over."""
-        created = job["metadata"]["creationTimestamp"]
-        age = time.time() - seconds(created)
+        age = time.time() - seconds(job["metadata"]["creationTimestamp"])
         if age < min(REFUSAL_SECONDS, self._cluster.start_seconds):
-            return status
+            return NO_POD
         said = self._api.refusals(job["metadata"]["name"])
         if not said:
-            return status
+            return NO_POD
         if age < self._cluster.start_seconds:
             return Running(said[-1])
         return Ended(ExitCode.ENVIRONMENT, f"its pod is refused: {said[-1]}", Reason.REFUSED)

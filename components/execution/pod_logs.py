@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from components.artifacts.objects import ObjectStore
+from components.artifacts.store import attempt_name
 from components.contract import StageFailure
 from components.execution.cluster_api import ClusterApi, Object
 from components.execution.job_status import pod_index
@@ -91,6 +92,6 @@ class PodLogs:
 def _target(pod: Object) -> str:
     named = pod["metadata"]["annotations"]
     index = pod_index(pod)
-    place = f"artifacts/{named['strata/stage']}/{named['strata/key']}/attempts"
     file = "log.txt" if index == 0 else f"log-{index}.txt"
-    return f"{place}/{named['strata/attempt']}/{file}"
+    number = int(named["strata/attempt"])
+    return f"{attempt_name(named['strata/stage'], named['strata/key'], number)}/{file}"

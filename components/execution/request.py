@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.artifacts.manifest import InputRecord
 from components.artifacts.open_objects import open_objects
-from components.artifacts.store import ArtifactStore, Attempt
+from components.artifacts.store import ArtifactStore, Attempt, attempt_name
 from components.artifacts.types import Artifact
 from components.contract import BadInput, NotFound, Resources, Stage, StageInputs
 from components.settings import settings
@@ -46,8 +46,7 @@ class StageRequest(BaseModel):
     @property
     def uri(self) -> str:
         """Address the request is read from."""
-        place = f"artifacts/{self.stage}/{self.key}/attempts/{self.attempt}"
-        return f"{self.store}/{place}/request.json"
+        return f"{self.store}/{attempt_name(self.stage, self.key, self.attempt)}/request.json"
 
 
 def attempt_at(uri: str) -> Attempt:

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from components.artifacts.local_store import sync
 from components.contract import StageContext
 from components.training.parallel import from_first_rank, tensors_from_first_rank
 
@@ -139,9 +140,9 @@ def _write(
         if isinstance(error, OSError):
             error.filename = error.filename or str(unfinished)  # a failed write names no file
         raise
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
     _prune(final.parent, anchor_every)
 
 
@@ -252,11 +253,3 @@ def _prune(directory: Path, anchor_every: int) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,10 +17,11 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from components.artifacts.store import ArtifactStore, open_store
 from components.settings import Settings
@@ -53,7 +54,7 @@ class Services:
 def measure(n: int, seed: int, place: Path, away: float = AWAY_SECONDS) -> Figure:
     """Let a service go away `n` times during one run: each in turn, then all together."""
     draws = random.Random(seed)
-    with services(place) as serving:
+    with services(place) as serving, _reading(serving):
         outages = [draw(serving, number, draws) for number in range(n)]
         seconds = 12 + n * (away + WELL_SECONDS)
         home = place / "home"
@@ -70,7 +71,6 @@ def measure(n: int, seed: int, place: Path, away: float = AWAY_SECONDS) -> Figur
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        os.environ.update(serving.environment)  # the bucket's credentials, for looking
         here = read_settings(serving.environment)
         wait_until(lambda: any(home.rglob("*.jsonl")), 120, "for the first step")
         for outage in outages:
@@ -92,6 +92,11 @@ def measure(n: int, seed: int, place: Path, away: float = AWAY_SECONDS) -> Figur
         f"last fault; the catalog differs in {', '.join(gaps.catalog) or 'nothing'}",
         holds=code == 0 and not (gaps.again or gaps.missing or gaps.double or gaps.catalog),
     )
+
+
+def _reading(serving: Services) -> AbstractContextManager[Any]:
+    """Let this process look at what the run writes, with the credentials of its bucket."""
+    return patch.dict(os.environ, serving.environment)
 
 
 def draw(serving: Services, number: int, draws: random.Random) -> dict[str, Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import threading
 import time
@@ -159,7 +160,7 @@ class Controllers:
             "batch.kubernetes.io/controller-uid": metadata["uid"],
         }
         annotations = dict(template.get("metadata", {}).get("annotations") or {})
-        spec = _copy(template["spec"])
+        spec = copy.deepcopy(template["spec"])
         prefix = f"{name}-"
         if index is not None:
             completion = "batch.kubernetes.io/job-completion-index"
@@ -336,7 +337,6 @@ def requests(spec: Object) -> dict[str, float]:
     for container in spec["containers"]:
         shares = container.get("resources") or {}
         asked = {**(shares.get("limits") or {}), **(shares.get("requests") or {})}
-        asked.pop("limits", None)
         for name, value in asked.items():
             total[name] = total.get(name, 0.0) + quantity(value)
     return total
@@ -408,9 +408,3 @@ def _index(pod: Object) -> int:
 
 def _time(text: str) -> float:
     return datetime.datetime.fromisoformat(text).timestamp()
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _copy(each) for name, each in value.items()}
-    return [_copy(each) for each in value] if isinstance(value, list) else value

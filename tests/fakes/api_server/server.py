@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 import threading
@@ -379,8 +380,6 @@ def _refuse_bad_job(body: Object) -> None:
 
 
 def _encoded(body: Object) -> Object:
-    import base64
-
     data = {k: base64.b64encode(v.encode()).decode() for k, v in body["stringData"].items()}
     rest = {k: v for k, v in body.items() if k != "stringData"}
     return {**rest, "data": {**(body.get("data") or {}), **data}}
