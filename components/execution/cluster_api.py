@@ -135,7 +135,15 @@ class ClusterApi:
         return bool(answer["status"]["allowed"])
 
     def missing_for_stages(self) -> list[str]:
-        """Return which of ConfigMap and Secret is not there, as far as it may be looked at."""
+        """Return which of namespace, ConfigMap and Secret is not there, as far as it may be looked
+        at.
+        """
+        space, read = self._namespace, self._core.read_namespace
+        if (
+            self.may("get", "", "namespaces", "")
+            and self._ask(space, read, space, missing=True) is None
+        ):
+            return [f"namespace {space}"]
         wanted = [
             ("configmaps", self._core.read_namespaced_config_map, self._cluster.env_config_map),
             ("secrets", self._core.read_namespaced_secret, self._cluster.env_secret),
