@@ -39,7 +39,7 @@ def cluster(here: Settings) -> Result:
         return "fault", first, rest[0] if rest else "correct the file that STRATA_CLUSTER names"
     found = f"Kubernetes {version}, namespace {described.namespace}"
     if denied:
-        repair = "apply infra/kubernetes/base/rbac.yaml, or ask for a Role with these rights"
+        repair = "apply infra/kubernetes/base/rights.yaml, or ask for a Role with these rights"
         return "fault", f"{found}: you may not {', '.join(denied)}", repair
     if missing:
         repair = f"create {' and '.join(missing)}; docs/operations.md says what they hold"

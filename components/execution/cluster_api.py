@@ -5,6 +5,7 @@ dictionaries.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.utils.quantity import parse_quantity
 
 from components.contract import BadInput, EnvironmentMissing, StageFailure, TryAgain
 from components.execution.cluster_settings import ClusterSettings
@@ -135,7 +137,15 @@ class ClusterApi:
         return bool(answer["status"]["allowed"])
 
     def missing_for_stages(self) -> list[str]:
-        """Return which of ConfigMap and Secret is not there, as far as it may be looked at."""
+        """Return which of namespace, ConfigMap and Secret is not there, as far as it may be looked
+        at.
+        """
+        space, read = self._namespace, self._core.read_namespace
+        if (
+            self.may("get", "", "namespaces", "")
+            and self._ask(space, read, space, missing=True) is None
+        ):
+            return [f"namespace {space}"]
         wanted = [
             ("configmaps", self._core.read_namespaced_config_map, self._cluster.env_config_map),
             ("secrets", self._core.read_namespaced_secret, self._cluster.env_secret),
@@ -223,6 +233,25 @@ class ClusterApi:
                     return None
                 raise
             return json.loads(answer.data)
+
+
+def is_full_for_now(refusal: str) -> bool:
+    """Tell whether a quota refuses a pod only because of what others use at present."""
+    figures = re.search(
+        r"exceeded quota: .*requested: (.+?), (?:used: .+, )?limited: (.+)", refusal
+    )
+    if figures is None:
+        return False
+    asked, limits = map(_amounts, figures.groups())
+    return all(
+        parse_quantity(amount) <= parse_quantity(limits[name])
+        for name, amount in asked.items()
+        if name in limits
+    )
+
+
+def _amounts(text: str) -> dict[str, str]:
+    return dict(re.findall(r"([^,=]+)=([^,]+)", text))
 
 
 class _in_our_words:

@@ -39,7 +39,7 @@ DISRUPTIONS = {
 def job_status(job: Object, pods: Sequence[Object], now: float, start_seconds: float) -> Status:
     """Tell what became of an attempt.
 
-    `now` is in UNIX seconds; a pod that cannot start is over once it is `start_seconds` old.
+    `now` is in UNIX seconds; a pod that cannot start is over `start_seconds` after it got its node.
     """
     held = conditions(job)
     if "Complete" in held:
@@ -149,7 +149,7 @@ def _starting(pods: Sequence[Object], now: float, start_seconds: float) -> Statu
         reason = waiting.get("reason", "")
         if reason in CANNOT_START:
             cause = f"{reason}: {waiting.get('message') or 'the pod cannot start'}"
-            if now - seconds(pod["metadata"]["creationTimestamp"]) < start_seconds:
+            if now - _placed(pod) < start_seconds:
                 return Running(cause)
             return Ended(ExitCode.ENVIRONMENT, cause, CANNOT_START[reason])
         return Running(_unscheduled(pod) or "its pod is starting")
@@ -161,6 +161,12 @@ def _unscheduled(pod: Object) -> str:
         if each["type"] == "PodScheduled" and each.get("status") == "False":
             return f"unschedulable: {each.get('message') or each.get('reason')}"
     return ""
+
+
+def _placed(pod: Object) -> float:
+    """Return since when a pod has a node, in UNIX seconds: it may have waited long for one."""
+    placed = conditions(pod).get("PodScheduled") or {}
+    return seconds(placed.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
 
 
 def _container_state(pod: Object) -> Object:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.artifacts.objects import ObjectStore
 from components.artifacts.store import Attempt
 from components.contract import EnvironmentMissing, TryAgain
-from components.execution.cluster_api import AlreadyThere, ClusterApi, Gone, Object
+from components.execution.cluster_api import AlreadyThere, ClusterApi, Gone, Object, is_full_for_now
 from components.execution.cluster_settings import ClusterSettings
 from components.execution.exit_codes import ExitCode
 from components.execution.job_manifest import job_name, manifests
@@ -113,23 +113,10 @@ class KubernetesLauncher:
             return self._ended[handle]
         if not all(seen.visible for seen in self._seen.values()):
             return Unknown()
-        name = job_name(handle.stage, handle.key, handle.attempt)
-        job = self._seen["jobs"].objects.get(name)
         try:
-            job = job or self._api.job(name)
-            if job is None:
-                gone = Ended(ExitCode.KILLED, "its Job was deleted", Reason.DELETED)
-                return self._settle(handle, self._own_end(handle) or gone)
-            status = job_status(job, self._pods(name), time.time(), self._cluster.start_seconds)
-            if status == NO_POD:
-                status = self._refused(job)
-        except TryAgain:
+            return self._look(handle, job_name(handle.stage, handle.key, handle.attempt))
+        except TryAgain:  # the cluster or the store is away
             return Unknown()
-        if not isinstance(status, Ended):
-            return status
-        if status.reason is Reason.LOST:  # its pod is gone, and with it what the pod would tell
-            status = self._own_end(handle) or status
-        return self._settle(handle, status)
 
     def wait(self, handle: Handle, timeout: float) -> Status:
         """Return the status, after `timeout` seconds or as soon as the attempt is over."""
@@ -169,6 +156,24 @@ class KubernetesLauncher:
         with self._change:
             self._change.notify_all()
 
+    def _look(self, handle: Handle, name: str) -> Status:
+        job = self._seen["jobs"].objects.get(name) or self._api.job(name)
+        if job is None:
+            gone = Ended(ExitCode.KILLED, "its Job was deleted", Reason.DELETED)
+            return self._settle(handle, self._own_end(handle) or gone, self._pods(name))
+        pods = self._pods(name)
+        status = job_status(job, pods, time.time(), self._cluster.start_seconds)
+        if isinstance(status, Ended):  # what is seen of pods may be older than what is of Jobs
+            pods = self._pods(name, self._api.pods_of(name))
+            status = job_status(job, pods, time.time(), self._cluster.start_seconds)
+        elif status == NO_POD:
+            status = self._refused(job)
+        if not isinstance(status, Ended):
+            return status
+        if status.reason is Reason.LOST:  # its pod is gone, and with it what the pod would tell
+            status = self._own_end(handle) or status
+        return self._settle(handle, status, pods)
+
     def _create(self, manifest: Object) -> Object | None:
         """Make an object; None where one of its name is there."""
         try:
@@ -200,9 +205,10 @@ class KubernetesLauncher:
     def _attempt(self, handle: Handle) -> Attempt:
         return Attempt(self._objects, handle.stage, handle.key, handle.attempt)
 
-    def _pods(self, job: str) -> list[Object]:
-        pods = list(self._seen["pods"].objects.values())
-        return [pod for pod in pods if _job_of(pod) == job]
+    def _pods(self, job: str, newer: Sequence[Object] = ()) -> list[Object]:
+        """Return the pods of a Job: those that were seen, as `newer` shows them."""
+        seen = [pod for pod in list(self._seen["pods"].objects.values()) if _job_of(pod) == job]
+        return list({pod["metadata"]["name"]: pod for pod in (*seen, *newer)}.values())
 
     def _own_end(self, handle: Handle) -> Ended | None:
         """Return how an attempt ended by its own account in the store; None where it left none."""
@@ -215,20 +221,21 @@ class KubernetesLauncher:
 
     def _refused(self, job: Object) -> Status:
         """Tell why a Job has no pod yet; one whose pods are refused for long is over."""
-        age = time.time() - seconds(job["metadata"]["creationTimestamp"])
+        started = job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"]
+        age = time.time() - seconds(started)
         if age < min(REFUSAL_SECONDS, self._cluster.start_seconds):
             return NO_POD
         said = self._api.refusals(job["metadata"]["name"])
         if not said:
             return NO_POD
-        if age < self._cluster.start_seconds:
+        if age < self._cluster.start_seconds or is_full_for_now(said[-1]):
             return Running(said[-1])
         return Ended(ExitCode.ENVIRONMENT, f"its pod is refused: {said[-1]}", Reason.REFUSED)
 
-    def _settle(self, handle: Handle, ended: Ended) -> Ended:
+    def _settle(self, handle: Handle, ended: Ended, pods: Sequence[Object]) -> Ended:
         """Keep an end for good: wait for the log, name the stage's own cause, free what is held."""
         name = job_name(handle.stage, handle.key, handle.attempt)
-        self._logs.finish(self._pods(name), LOG_SECONDS)
+        self._logs.finish(pods, LOG_SECONDS)
         if ended.kind is None and ended.code != ExitCode.DONE:
             ended = Ended(ended.code, cause(self._attempt(handle), ended.code))
         job = self._seen["jobs"].objects.get(name)
@@ -282,11 +289,15 @@ class KubernetesLauncher:
     def _list(self, kind: str) -> str:
         items, version = self._api.list(kind)
         with self._change:
+            before = self._seen[kind].objects
             self._seen[kind].objects = {item["metadata"]["name"]: item for item in items}
             self._seen[kind].visible = True
             self._change.notify_all()
-        for item in items if kind == "pods" else ():
-            self._logs.follow(item)
+        if kind == "pods":
+            for name in before.keys() - self._seen[kind].objects.keys():
+                self._logs.forget(name)
+            for item in items:
+                self._logs.follow(item)
         return version
 
     def _note(self, kind: str, event: str, seen: Object) -> None:
@@ -299,7 +310,9 @@ class KubernetesLauncher:
             else:
                 self._seen[kind].objects[name] = seen
             self._change.notify_all()
-        if kind == "pods" and event != "DELETED":
+        if kind == "pods" and event == "DELETED":
+            self._logs.forget(name)
+        elif kind == "pods":
             self._logs.follow(seen)
 
 

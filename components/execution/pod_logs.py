@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from components.artifacts.objects import ObjectStore
 from components.artifacts.store import attempt_name
-from components.contract import StageFailure
+from components.contract import StageFailure, TryAgain
 from components.execution.cluster_api import ClusterApi, Object
 from components.execution.job_status import pod_index
 
@@ -30,6 +29,7 @@ class PodLogs:
         self._objects = objects
         self._threads: dict[str, threading.Thread] = {}
         self._ended: set[str] = set()
+        self._gone: set[str] = set()
         self._closed = threading.Event()
         self._lock = threading.Lock()
 
@@ -54,26 +54,41 @@ class PodLogs:
         """Return once the logs of these pods are in the store, or after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         for pod in pods:
+            self.follow(pod)
             thread = self._threads.get(pod["metadata"]["name"])
             if thread is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+    def forget(self, name: str) -> None:
+        """Ask no more for the log of a pod that is gone."""
+        self._gone.add(name)
 
     def close(self) -> None:
         """Stop following."""
         self._closed.set()
 
     def _copy(self, pod: Object) -> None:
-        """Copy a log until its container has ended; a cut connection starts it over."""
+        """Copy a log until its container has ended; a cut connection starts it over, for as long as
+        there is a pod to ask.
+        """
         name = pod["metadata"]["name"]
         target = _target(pod)
         while not self._closed.is_set():
             over = name in self._ended
-            with suppress(StageFailure):
-                self._copy_once(name, target, follow=not over)
-                over = over or name in self._ended
-            if over:
+            read = self._is_read(name, target, follow=not over)
+            if name in self._gone or (read and (over or name in self._ended)):
                 return
             self._closed.wait(AGAIN_SECONDS)
+
+    def _is_read(self, name: str, target: str, *, follow: bool) -> bool:
+        """Copy a log; False where more of it may be had by asking again."""
+        try:
+            self._copy_once(name, target, follow=follow)
+        except TryAgain:
+            return False
+        except StageFailure:  # refused: there is no such log
+            return True
+        return True
 
     def _copy_once(self, name: str, target: str, *, follow: bool) -> None:
         text = b""

@@ -254,8 +254,8 @@ def two_nodes_are_an_indexed_job_behind_a_service(place: Place) -> None:
 
 def what_fits_no_node_waits_and_says_so(place: Place) -> None:
     handle = place.submit(Resources(device="cuda", processes=8, memory_gb=2), upto=2)
-    wait_until(lambda: "Insufficient nvidia.com/gpu" in _waiting(place, handle), 30)
-    assert _waiting(place, handle).startswith("unschedulable: 0/")
+    wait_until(lambda: "Insufficient nvidia.com/gpu" in waiting(place, handle), 30)
+    assert waiting(place, handle).startswith("unschedulable: 0/")
     place.launcher.cancel(handle)
     place.assert_nothing_is_left()
 
@@ -279,7 +279,7 @@ def a_missing_secret_ends_the_attempt(place: Place) -> None:
 def a_queued_job_waits_for_kueue(place: Place) -> None:
     place.launcher = place.another_launcher(queue="team")
     handle = place.submit(upto=2)
-    wait_until(lambda: "queued by Kueue (team)" in _waiting(place, handle), 30)
+    wait_until(lambda: "queued by Kueue (team)" in waiting(place, handle), 30)
     assert place.items("pods") == []
     name = job_name("count", handle.key, 1)
     place.batch.patch_namespaced_job(
@@ -293,7 +293,8 @@ def a_wrong_context_is_told(place: Place) -> None:
         place.another_launcher(context="elsewhere")
 
 
-def _waiting(place: Place, handle: Handle) -> str:
+def waiting(place: Place, handle: Handle) -> str:
+    """Return what keeps an attempt from starting; empty where nothing does."""
     status = place.launcher.status(handle)
     return status.waiting if isinstance(status, Running) else ""
 

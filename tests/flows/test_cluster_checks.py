@@ -12,6 +12,8 @@ from flows.cluster_checks import RIGHTS, cluster
 from tests.cluster import scenarios
 from tests.fakes.cluster import FakeCluster, fake_cluster
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory):
@@ -50,7 +52,7 @@ def test_a_right_that_is_missing_is_named(fake, place, right):
         fake.api.denied = set()
     assert state == "fault"
     assert f"you may not {verb} {name}" in found
-    assert "rbac.yaml" in repair
+    assert (ROOT / repair.split()[1].rstrip(",")).is_file()
 
 
 def test_what_stages_read_must_be_there(place):
@@ -58,6 +60,13 @@ def test_what_stages_read_must_be_there(place):
     assert state == "fault"
     assert "configmap nothing and secret none missing" in found
     assert repair.startswith("create configmap nothing and secret none")
+
+
+def test_a_namespace_that_is_not_there_is_told(place):
+    state, found, repair = look(place, namespace="elsewhere")
+    assert state == "fault"
+    assert found.endswith(": namespace elsewhere missing")
+    assert repair.startswith("create namespace elsewhere;")
 
 
 @pytest.mark.parametrize(

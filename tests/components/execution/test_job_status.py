@@ -99,6 +99,25 @@ def test_a_pod_that_cannot_start_is_given_time(why: str) -> None:
     assert (late.code, late.cause) == (3, f"{why}: not found")
 
 
+def test_time_in_a_queue_is_no_time_in_which_a_pod_failed_to_start() -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    placed = {
+        "type": "PodScheduled",
+        "status": "True",
+        "lastTransitionTime": "2026-11-25T14:00:00Z",
+    }
+    pods = [
+        pod(
+            "Pending",
+            conditions=[placed],
+            containerStatuses=[{"name": "stage", "state": waiting}],
+        )
+    ]
+    just_placed = seconds("2026-11-25T14:00:05Z")
+    assert job_status(job(), pods, just_placed, 60) == Running("ErrImagePull: not found")
+    assert isinstance(job_status(job(), pods, just_placed + 60, 60), Ended)
+
+
 def test_a_pod_without_a_place_says_what_the_scheduler_says() -> None:
     said = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     status = job_status(job(), [pod("Pending", conditions=[said])], NOW + 9999, 60)
