@@ -77,6 +77,10 @@ def open_catalog(url: str) -> Catalog:
                 f"{message}. Correct STRATA_CATALOG, or make the role and the database."
             ) from None
         raise TryAgain(f"{message}. Start the database, or change STRATA_CATALOG.") from None
+    except sqlite3.Error as error:  # the lock of a migration is taken on the driver's connection
+        raise BadInput(
+            f"the catalog {catalog.url} cannot be written: {error}. Check its disk and permissions."
+        ) from None
     except exc.DatabaseError as error:
         raise BadInput(
             f"the catalog {catalog.url} is not usable: {error.orig}. Move it aside; "

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import pytest
 import yaml
 from kubernetes import client, config
-from tests.servers.postgres import postgres
 
 from tests.cluster.scenarios import IMAGE
 from tests.end_to_end.command_line import Home
@@ -23,6 +22,7 @@ from tests.end_to_end.conftest import CiRun
 from tests.fakes.cluster import FakeCluster, fake_cluster
 from tests.processes import wait_until
 from tests.servers.moto_server import moto_server
+from tests.servers.postgres import postgres
 from tests.servers.s3_server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

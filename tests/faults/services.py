@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -21,7 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from components.artifacts.store import ArtifactStore, open_store
+from components.catalog import tables
+from components.catalog.session import open_catalog
 from components.settings import Settings
 from components.settings import settings as read_settings
 from components.tracking.journal import metric_points
@@ -33,6 +39,7 @@ from tests.faults.long_run import STEPS_A_SECOND
 from tests.faults.proxy import FAULTS, Fault, Proxy
 from tests.processes import wait_until
 from tests.servers.moto_server import moto_server
+from tests.servers.postgres import postgres
 
 ROOT = Path(__file__).parents[2]
 AWAY_SECONDS, WELL_SECONDS = 30.0, 5.0
@@ -85,15 +92,15 @@ def measure(n: int, seed: int, place: Path, away: float = AWAY_SECONDS) -> Figur
         "duplicates, within 60 s",
         n=n,
         figure=f"exit code {code}, {gaps.again} steps tried again or lost; {gaps.missing} of "
-        f"{gaps.points} points missing, {gaps.double} double, whole {gaps.seconds:.0f} s after the "
-        "last fault",
-        holds=code == 0 and not (gaps.again or gaps.missing or gaps.double),
+        f"{gaps.points} points missing, {gaps.double} double, {gaps.rows} kinds of catalog rows "
+        f"wrong, looked at {gaps.seconds:.0f} s after the last fault",
+        holds=code == 0 and not (gaps.again or gaps.missing or gaps.double or gaps.rows),
     )
 
 
 def draw(serving: Services, number: int, draws: random.Random) -> dict[str, Fault]:
     """Choose who goes away and how: each service in turn, then all of them."""
-    names = list(serving.proxies)
+    names = sorted(serving.proxies)
     turn = number % (len(names) + 1)
     away = names if turn == len(names) else [names[turn]]
     return {name: draws.choice(FAULTS) for name in away}
@@ -110,13 +117,15 @@ def play(serving: Services, outage: dict[str, Fault], seconds: float) -> None:
 
 @dataclass
 class Gaps:
-    """Say what differs between the store and MLflow after a run."""
+    """Say what differs between the store, MLflow and the catalog after a run."""
 
     again: int
     """Steps that were not made by their first attempt."""
     points: int
     missing: int = 0
     double: int = 0
+    rows: int = 0
+    """Kinds of rows of the catalog that do not say what the store says."""
     seconds: float = 0.0
 
     @classmethod
@@ -132,8 +141,9 @@ class Gaps:
             shown = in_mlflow(settings, record)
             gaps.missing = sum((expected - shown).values())
             gaps.double = sum(count - 1 for count in shown.values())
+            gaps.rows = wrong_rows(settings, record)
             gaps.seconds = time.monotonic() - returned
-            if not gaps.missing or time.monotonic() > deadline:
+            if not (gaps.missing or gaps.rows) or time.monotonic() > deadline:
                 return gaps
             time.sleep(1)
 
@@ -169,6 +179,32 @@ def in_mlflow(settings: Settings, record: RunRecord) -> Points:
     return points
 
 
+def wrong_rows(settings: Settings, record: RunRecord) -> int:
+    """Count what the catalog does not say as the store does: run, steps, attempts, artifacts."""
+    catalog = open_catalog(settings.catalog_url)
+    with catalog.read() as connection:
+        run, steps, attempts, artifacts = (
+            connection.execute(sa.select(table)).mappings().all()
+            for table in (
+                tables.pipeline_runs,
+                tables.step_runs,
+                tables.attempts,
+                tables.artifacts,
+            )
+        )
+    catalog.close()
+    keys = {step.key for step in record.steps.values()}
+    wrong = [row["state"] for row in run] != [record.state]
+    wrong += {r["step"]: (r["state"], r["digest"]) for r in steps} != {
+        name: (step.state, step.digest) for name, step in record.steps.items()
+    }
+    wrong += {(r["key"], r["number"], r["state"]) for r in attempts} != {
+        (key, 1, "done") for key in keys
+    }
+    wrong += {row["key"] for row in artifacts} != keys
+    return wrong
+
+
 @contextmanager
 def services(place: Path) -> Generator[Services]:
     """Start every server with a proxy before it."""
@@ -178,8 +214,16 @@ def services(place: Path) -> Generator[Services]:
     inside = Settings(home=home, prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
     with ExitStack() as stack:
         bucket = stack.enter_context(moto_server(place))
-        upstream = {**ports, "store": int(bucket.endpoint.rpartition(":")[2])}
-        proxies = {name: Proxy(port) for name, port in upstream.items()}
+        # Its files are given to nobody where root runs the test, who must be able to get there.
+        files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="strata-postgres-")))
+        files.chmod(0o755)
+        database = stack.enter_context(postgres(files / "server"))
+        upstream = {
+            **ports,
+            "database": database.port,
+            "store": int(bucket.endpoint.rpartition(":")[2]),
+        }
+        proxies = {name: Proxy(port, http=name != "database") for name, port in upstream.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
         allowed = f"127.0.0.1:{proxies['mlflow'].port},127.0.0.1:{ports['mlflow']},127.0.0.1"
@@ -198,6 +242,9 @@ def services(place: Path) -> Generator[Services]:
             "STRATA_S3_ENDPOINT": proxies["store"].url,
             "STRATA_PREFECT": f"{proxies['prefect'].url}/api",
             "STRATA_MLFLOW": proxies["mlflow"].url,
+            "STRATA_CATALOG": database.url("catalog").replace(
+                f":{database.port}/", f":{proxies['database'].port}/"
+            ),
         }
         yield Services(proxies, environment)
 
@@ -214,9 +261,10 @@ def started(server: Server, home: Path, extra: dict[str, str]) -> Generator[Serv
             cwd=home,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # MLflow's server is a child of the one that is started
         )
     try:
         yield server
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
