@@ -279,7 +279,7 @@ def runs_using(catalog: Catalog, key: str, limit: int = 20) -> list[tuple[str, s
         sa.select(run.c.id, run.c.recipe, run.c.created)
         .join(step, step.c.run_id == run.c.id)
         .where(step.c.key == key)
-        .order_by(run.c.created.desc())
+        .order_by(run.c.created.desc(), run.c.id, step.c.position)
         .limit(limit)
     )
     with catalog.read() as connection:

@@ -1,35 +1,28 @@
 """Make one artifact: launch attempts, watch them, and try again where the cause allows it.
 
-One layer owns retries, and the exit code decides: 1 once; 75 with growing pauses for as long as the
-step's time budget; 143 (pre-empted, resume point saved) on a budget of its own; 2, 3, 4, 5 and a
-kill never.
+One layer owns retries, and `budget` says how many there are for each kind of end. What cannot be
+seen is waited for: neither a launcher nor a store that is away ends an attempt.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
 from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode, describe
-from components.execution.launch import Ended, Handle, Unknown
+from components.execution.launch import Ended, Handle, Running, Status
 from components.execution.request import StageRequest
+from flows.budget import Budget
 from flows.context import Run
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 """Time between two looks at an attempt's heartbeat, which beats every two seconds."""
-FAILURES = 1
-"""Times a step that failed at run time is tried again."""
-PREEMPTIONS = 20
-FIRST_PAUSE_SECONDS = 5.0
-LONGEST_PAUSE_SECONDS = 300.0
-LOST_SECONDS = 60.0
-"""Age of a heartbeat after which an attempt that its launcher cannot see counts as lost."""
 
 
 class StepFailed(StageFailure):
@@ -82,7 +75,7 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             raise Interrupted(
                 f"step {draft.step} was stopped; the same command continues it", run.stopped_by
             )
-        pause = budget.pause(ended.code)
+        pause = budget.pause(ended)
         if pause is None:
             raise StepFailed(draft.step, ended.code or 1, ended.cause, attempt.log)
         run.register.event(
@@ -90,32 +83,6 @@ def make(run: Run, draft: StageRequest) -> Manifest:
         )
         run.board.say(draft.step, f"{ended.cause}; trying again in {pause:.0f} s")
         run.stop.wait(pause)
-
-
-@dataclass
-class Budget:
-    """Count what a step has spent on each cause of failure; times in seconds."""
-
-    started: float
-    seconds: float
-    failures: int = 0
-    away: int = 0
-    preemptions: int = 0
-
-    def pause(self, code: int) -> float | None:
-        """Return how long to wait before the next attempt after `code`; None to give up."""
-        if time.time() - self.started > self.seconds:
-            return None
-        if code == ExitCode.TRY_AGAIN:
-            self.away += 1
-            return min(FIRST_PAUSE_SECONDS * 2.0 ** (self.away - 1), LONGEST_PAUSE_SECONDS)
-        if code == ExitCode.PREEMPTED:
-            self.preemptions += 1
-            return 0.0 if self.preemptions <= PREEMPTIONS else None
-        if code == ExitCode.FAILED:
-            self.failures += 1
-            return 0.0 if self.failures <= FAILURES else None
-        return None
 
 
 def _left_running(run: Run, draft: StageRequest) -> Handle | None:
@@ -163,7 +130,7 @@ def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
         try:
             return run.launcher.submit(request)
         except TryAgain as error:
-            pause = budget.pause(ExitCode.TRY_AGAIN)
+            pause = budget.pause(Ended(ExitCode.TRY_AGAIN))
             if pause is None or run.stop.is_set():
                 raise
             run.board.say(request.step, f"{error}; trying again in {pause:.0f} s")
@@ -173,22 +140,27 @@ def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
 def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
     """Follow one attempt to its end, passing its progress on and a stop down."""
     step = _step_of(run, handle)
-    seen = time.time()
     looked = 0.0
     while True:
         status = run.launcher.wait(handle, POLL_SECONDS)
         if isinstance(status, Ended):
             return status
         if time.monotonic() - looked > HEARTBEAT_SECONDS:
-            heartbeat = attempt.record("progress") or {}
-            run.board.progress(step, heartbeat, heartbeat.get("loss"))
-            seen = max(seen, float(heartbeat.get("time", 0)))
+            _show(run, step, attempt, status)
             looked = time.monotonic()
-        if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
-            return Ended(ExitCode.FAILED, "the attempt was lost: no heartbeat for a minute")
         late = time.time() - budget.started > budget.seconds
         if run.stop.is_set() or late:
             run.launcher.cancel(handle)
+
+
+def _show(run: Run, step: str, attempt: Attempt, status: Status) -> None:
+    """Pass on what keeps an attempt from starting, or else how far it is."""
+    if isinstance(status, Running) and status.waiting:
+        run.board.waiting(step, status.waiting)
+        return
+    with suppress(TryAgain):  # the store is away; the attempt is not ended by that
+        heartbeat = attempt.record("progress") or {}
+        run.board.progress(step, heartbeat, heartbeat.get("loss"))
 
 
 def _step_of(run: Run, handle: Handle) -> str:

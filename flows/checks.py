@@ -130,12 +130,14 @@ def catalog(here: Settings) -> Result:
         if not path.exists():
             return "ok", "made by the first run", ""
     from components.catalog.session import open_catalog
+    from components.catalog.tables import HEAD
 
     try:
-        open_catalog(here.catalog_url).close()
+        open_catalog(here.catalog_url).close()  # which brings it to the newest revision
     except StageFailure as error:
         return "fault", str(error), "move it aside, then `strata catalog rebuild`"
-    return "ok", here.catalog_url.partition("@")[2] or here.catalog_url, ""
+    place = here.catalog_url.partition("@")[2] or here.catalog_url
+    return "ok", f"{place}, revision {HEAD}", ""
 
 
 def servers(here: Settings) -> Result:
@@ -146,7 +148,9 @@ def servers(here: Settings) -> Result:
     try:
         prefect = prefect_url(here)
         if running(here) is not None or here.prefect:
-            return "ok", f"Prefect {prefect or 'not well'}, MLflow {mlflow_uri(here)}", ""
+            versions = {name: metadata.version(name) for name in ("prefect", "mlflow")}
+            found = f"Prefect {versions['prefect']} {prefect or 'not well'}"
+            return "ok", f"{found}, MLflow {versions['mlflow']} {mlflow_uri(here)}", ""
     except StageFailure as error:
         return "fault", str(error), "start it, or unset STRATA_PREFECT"
     ports = {

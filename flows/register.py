@@ -1,7 +1,6 @@
 """Write down what happens in a run: in its record in the store first, then in the catalog.
 
-The catalog is a view. When its database is away the run goes on and says so once; what was missed
-is written when it is back, or by `strata catalog rebuild` from the store.
+The catalog is a view, and is told behind the run's back: a database that is away stops nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore
 from components.catalog import record
-from flows.catalog_writer import CatalogWriter
+from flows.catalog_queue import CatalogQueue
 from flows.runs import RunRecord, RunState, StepRecord, save_run
 
 
@@ -26,7 +25,7 @@ class Register:
         self._lock = threading.Lock()
         self._opened = time.time()
         self._earlier = run.seconds
-        self._catalog = CatalogWriter(catalog_url)
+        self._catalog = CatalogQueue(catalog_url)
 
     def start(self, steps: dict[str, StepRecord], **changes: Any) -> None:
         """Say that an orchestrator works on the run, whose steps are these."""
@@ -77,13 +76,13 @@ class Register:
 
     def condemned(self, key: str) -> None:
         """Say that an artifact was found damaged and set aside."""
-        self._catalog.put(lambda catalog: record.condemn_artifact(catalog, key))
+        found = time.time()
+        self._catalog.put(lambda catalog: record.condemn_artifact(catalog, key, found))
 
     def event(self, name: str, step: str | None = None, **details: Any) -> None:
         """Say that something happened once."""
-        self._catalog.put(
-            lambda catalog: record.event(catalog, name, run_id=self.run.id, step=step, **details)
-        )
+        known: Any = {"run_id": self.run.id, "step": step, "at": time.time(), **details}
+        self._catalog.put(lambda catalog: record.event(catalog, name, **known))
 
     def links(self, **links: str) -> None:
         """Remember where the run can be looked at."""
@@ -106,12 +105,12 @@ class Register:
         run = self.run
         self._catalog.put(
             lambda catalog: record.finish_run(
-                catalog, run.id, state, cause=cause, seconds=run.seconds
+                catalog, run.id, state, cause=cause, ended=run.ended, seconds=run.seconds
             )
         )
 
     def close(self) -> None:
-        """Wait for what the catalog is still to be told, and give its connections back."""
+        """Wait for the catalog, for a while, and give its connections back."""
         self._catalog.close()
 
     def _record_step(self, name: str, step: StepRecord) -> None:

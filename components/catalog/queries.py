@@ -166,7 +166,7 @@ def unfinished_run(catalog: Catalog, recipe_digest: str) -> Run | None:
     query = (
         sa.select(table)
         .where(table.c.recipe_digest == recipe_digest)
-        .order_by(table.c.created.desc())
+        .order_by(table.c.created.desc(), table.c.id)
         .limit(1)
     )
     found = _rows(catalog, Run, query)
@@ -202,7 +202,8 @@ def attempts_of_run(catalog: Catalog, run_id: str) -> list[AttemptRow]:
     """List the attempts at every key that a run's steps have, oldest first."""
     table = tables.attempts
     keys = sa.select(tables.step_runs.c.key).where(tables.step_runs.c.run_id == run_id)
-    query = sa.select(table).where(table.c.key.in_(keys)).order_by(table.c.started, table.c.number)
+    order = (table.c.started.nulls_first(), table.c.key, table.c.number)
+    query = sa.select(table).where(table.c.key.in_(keys)).order_by(*order)
     return _rows(catalog, AttemptRow, query)
 
 
@@ -235,7 +236,9 @@ def artifacts(
         query = query.where(table.c.stage == stage)
     if step is not None:
         query = query.where(table.c.step == step)
-    return _rows(catalog, ArtifactRow, query.order_by(table.c.created.desc()).limit(limit))
+    return _rows(
+        catalog, ArtifactRow, query.order_by(table.c.created.desc(), table.c.key).limit(limit)
+    )
 
 
 def artifact_of_step(catalog: Catalog, run_id: str, step: str) -> ArtifactRow | None:

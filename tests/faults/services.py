@@ -13,7 +13,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -214,10 +213,7 @@ def services(place: Path) -> Generator[Services]:
     inside = Settings(home=home, prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
     with ExitStack() as stack:
         bucket = stack.enter_context(moto_server(place))
-        # Its files are given to nobody where root runs the test, who must be able to get there.
-        files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="strata-postgres-")))
-        files.chmod(0o755)
-        database = stack.enter_context(postgres(files / "server"))
+        database = stack.enter_context(postgres(place / "postgres"))
         upstream = {
             **ports,
             "database": database.port,

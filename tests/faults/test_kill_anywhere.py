@@ -1,6 +1,6 @@
-"""R1 in short: a kill costs about 15 s and an undisturbed small run a minute, so 6 kills in one.
-
-`make soak` has 200 in `ci`, and tests/end_to_end/test_interruptions.py strikes chosen steps of it.
+"""R1 in short: a kill costs about 15 s and an undisturbed small run a minute, so 6 kills in one
+such run; `make soak` has 200 in `ci`, and tests/end_to_end/test_interruptions.py strikes chosen
+steps.
 """
 
 from __future__ import annotations
