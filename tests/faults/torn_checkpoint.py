@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from components.training.resume import newest_resume_point, save_resume_point
+from components.training.resume import ResumeWriter, newest_resume_point
 from tests.components.training.sample_inputs import make_context
 from tests.faults.figure import Figure
 from tests.faults.forks import fork
@@ -76,22 +76,25 @@ def acknowledges(said: Path, step: int) -> bool:
 
 
 def save_for_ever(directory: Path, said: Path, first: int) -> None:
-    """Save one point after another and write down when each save begins and when it is over."""
+    """Save one point after another, change the state while each is written, and write down which
+    save was begun last and which one is known to be over.
+    """
     torch.set_num_threads(1)
     context = make_context(directory)
     file = os.open(said, os.O_WRONLY)
-    for step in count(first):
-        os.pwrite(file, SAID.pack(step, step - 1), 0)
-        tensors = {"x": torch.full((VALUES,), float(step))}
-        save_resume_point(context, step, tensors, {"step": step})
-        os.pwrite(file, SAID.pack(step, step), 0)
+    x = torch.empty(VALUES)
+    with ResumeWriter(context) as writer:
+        for step in count(first):
+            writer.save(step, [("x", x.fill_(float(step)))], {"step": step})
+            os.pwrite(file, SAID.pack(step, step - 1), 0)
 
 
 def found_damage(place: Path, number: int, draws: random.Random) -> bool:
     """Damage the newer of two points; tell whether it was set aside and the older one taken."""
     context = make_context(place)
     for step in (1, 2):
-        save_resume_point(context, step, {"x": torch.full((100,), float(step))}, {"step": step})
+        with ResumeWriter(context) as writer:
+            writer.save(step, [("x", torch.full((100,), float(step)))], {"step": step})
     newest = context.resume / "step-00000002"
     victim = draws.choice(sorted(newest.iterdir()))
     content = bytearray(victim.read_bytes())
