@@ -126,7 +126,8 @@ def run_page(
         rows = list(connection.execute(query.limit(size).offset((page - 1) * size)).mappings())
         recipes = connection.scalars(sa.select(table.c.recipe).distinct().order_by(table.c.recipe))
         names = tuple(recipes)
-        counts = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+        counted = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+        counts = counted.order_by(table.c.state)
         states = {row[0]: row[1] for row in connection.execute(counts)}
     if dead:
         alive = states.pop("running") - len(dead)

@@ -61,6 +61,10 @@ SUBCOMMANDS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "Work on the catalog.",
         {"rebuild": ("flows.commands.servers:rebuild_catalog", "Make it again from the store.")},
     ),
+    "db": (
+        "Work on the catalog's database.",
+        {"upgrade": ("flows.commands.servers:upgrade_db", "Bring its schema up to date.")},
+    ),
     "mlflow": (
         "Work on what MLflow shows.",
         {"rebuild": ("flows.commands.servers:rebuild_mlflow", "Ship it again from the store.")},

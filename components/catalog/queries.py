@@ -300,7 +300,8 @@ def _walk(
 ) -> tuple[set[str], list[InputRow]]:
     seen, frontier = {start}, {start}
     edges: list[InputRow] = []
-    query = sa.select(tables.artifact_inputs)
+    table = tables.artifact_inputs
+    query = sa.select(table).order_by(table.c.key, table.c.position)
     while frontier:
         found = _select(connection, InputRow, query.where(known.in_(frontier)))
         edges += found

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,18 @@ class Catalog:
             raise _refusal(self.url, str(error.orig)) from None
 
 
+@dataclass(frozen=True)
+class Condition:
+    """Say what a catalog is."""
+
+    url: str
+    """Without its password."""
+    server: str
+    """Kind and version of the database."""
+    revision: str | None
+    """Revision of the schema; None for an empty database."""
+
+
 def open_catalog(url: str) -> Catalog:
     """Open the catalog at a SQLAlchemy URL, creating or migrating it where needed.
 
@@ -99,10 +112,29 @@ def open_catalog(url: str) -> Catalog:
     TryAgain where the server does not answer.
     """
     catalog = Catalog(make_engine(url))
-    try:
+    with _usable(catalog):
         revision = schema_revision(catalog)
         if revision != HEAD:
             upgrade(catalog, revision)
+    return catalog
+
+
+def condition(url: str) -> Condition:
+    """Look at the catalog at a SQLAlchemy URL without changing it; raises as `open_catalog`."""
+    catalog = Catalog(make_engine(url))
+    with _usable(catalog):
+        revision = schema_revision(catalog)
+    catalog.close()
+    dialect: Any = catalog.engine.dialect
+    names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+    version = ".".join(map(str, dialect.server_version_info))
+    return Condition(catalog.url, f"{names[dialect.name]} {version}", revision)
+
+
+@contextmanager
+def _usable(catalog: Catalog) -> Generator[None]:
+    try:
+        yield
     except OperationalError as error:
         raise BadInput(
             f"the catalog {catalog.url} does not answer: {error.orig}. Check the path and its "
@@ -115,7 +147,6 @@ def open_catalog(url: str) -> Catalog:
             f"the catalog {catalog.url} is not usable: {error.orig}. Move it aside, or change "
             "STRATA_CATALOG; `strata catalog rebuild` makes it again from the store."
         ) from None
-    return catalog
 
 
 def make_engine(url: str) -> Engine:

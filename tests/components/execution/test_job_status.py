@@ -78,7 +78,7 @@ def test_a_complete_job_is_done() -> None:
 
 def test_of_several_pods_the_first_real_failure_decides() -> None:
     pods = [
-        pod("Failed", 0, **ended(143, at="2026-11-25T12:00:01Z")),
+        pod("Failed", 0, **ended(75, at="2026-11-25T12:00:01Z")),
         pod("Failed", 1, **ended(4, at="2026-11-25T12:00:03Z")),
         pod("Failed", 2, **ended(1, at="2026-11-25T12:00:04Z")),
         pod("Succeeded", 3, **ended(0)),
@@ -86,7 +86,7 @@ def test_of_several_pods_the_first_real_failure_decides() -> None:
     first = first_end(pods)
     assert first is not None
     assert first.code == 4
-    assert first_end([pods[0]]) == Ended(143, "pre-empted; the resume point is saved")
+    assert first_end([pods[0]]) == Ended(75, "a service is away; try again")
 
 
 @pytest.mark.parametrize("why", ["ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"])
