@@ -28,7 +28,7 @@ from tests.faults.figure import Figure
 from tests.faults.ranks import SHAPE, on_ranks
 
 RANKS, ROWS = 2, 64
-STEPS = 601
+STEPS = 801
 """One more than a multiple of the steps between anchors: the last anchor shows the window."""
 FIRST_SPIKE = 200
 """Before this step the loss still falls so fast that nothing counts as a spike."""
@@ -97,7 +97,7 @@ def one_rank(place: Path, context: StageContext, course: Course) -> dict[str, An
     training = Training(
         model=model,
         optimizer=OptimizerSettings(0.01, 0.02),
-        schedule=Schedule(course.steps),
+        schedule=Schedule(course.steps, decay=0.7, floor=0.01),
         batch=Batches(course, context.rank),
         rows=lambda _step: ROWS,
         steps=course.steps,

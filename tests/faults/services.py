@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -231,9 +232,10 @@ def started(server: Server, home: Path, extra: dict[str, str]) -> Generator[Serv
             cwd=home,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # MLflow's server is a child of the one that is started
         )
     try:
         yield server
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -76,23 +76,24 @@ def acknowledges(said: Path, step: int) -> bool:
 
 
 def save_for_ever(directory: Path, said: Path, first: int) -> None:
-    """Save one point after another and write down when each save begins and when it is over."""
+    """Save one point after another, change the state while each is written, and write down which
+    save was begun last and which one is known to be over.
+    """
     torch.set_num_threads(1)
     context = make_context(directory)
-    writer = ResumeWriter(context)
     file = os.open(said, os.O_WRONLY)
-    for step in count(first):
-        os.pwrite(file, SAID.pack(step, step - 1), 0)
-        writer.save(step, [("x", torch.full((VALUES,), float(step)))], {"step": step})
-        writer.wait()
-        os.pwrite(file, SAID.pack(step, step), 0)
+    x = torch.empty(VALUES)
+    with ResumeWriter(context) as writer:
+        for step in count(first):
+            writer.save(step, [("x", x.fill_(float(step)))], {"step": step})
+            os.pwrite(file, SAID.pack(step, step - 1), 0)
 
 
 def found_damage(place: Path, number: int, draws: random.Random) -> bool:
     """Damage the newer of two points; tell whether it was set aside and the older one taken."""
     context = make_context(place)
-    with ResumeWriter(context) as writer:
-        for step in (1, 2):
+    for step in (1, 2):
+        with ResumeWriter(context) as writer:
             writer.save(step, [("x", torch.full((100,), float(step)))], {"step": step})
     newest = context.resume / "step-00000002"
     victim = draws.choice(sorted(newest.iterdir()))
