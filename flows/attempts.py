@@ -62,6 +62,9 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             )
         handle = _left_running(run, draft)
         if handle is None:
+            manifest = run.store.manifest(draft.stage, draft.key)
+            if manifest is not None:  # an attempt left running has ended since one looked
+                return manifest
             attempt = run.store.new_attempt(draft.stage, draft.key)
         else:
             attempt = run.store.attempt(draft.stage, draft.key, handle.attempt)
