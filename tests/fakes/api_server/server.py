@@ -1,4 +1,10 @@
-"""The fake API server over HTTP: what the `kubernetes` client asks for, and a switch for faults."""
+"""The fake API server over HTTP: what the `kubernetes` client asks for, and a switch for faults.
+
+What it claims stands in `tests/cluster/conformance.py`, each behaviour a test that a real control
+plane passes too. It is left out: every other kind and field, defaults that nothing here reads,
+merge and JSON patches (each patch counts as a strategic one), orphaning deletion, disruption
+budgets, priorities, affinity and the growing pauses between a Job's retries.
+"""
 
 from __future__ import annotations
 
