@@ -94,7 +94,7 @@ class NodeAgent:
 
     def evict(self, pod: str) -> None:
         """End a pod as a kubelet does that runs out of memory or disk: at once."""
-        running = self._running[pod]
+        running = self._named(pod)
         running.verdict = {
             "reason": "Evicted",
             "message": "The node was low on resource: memory.",
@@ -104,7 +104,7 @@ class NodeAgent:
 
     def oom(self, pod: str) -> None:
         """End a pod's process as the kernel does when it is over its limit."""
-        running = self._running[pod]
+        running = self._named(pod)
         running.verdict = {"terminated": "OOMKilled"}
         running.kill()
 
@@ -120,7 +120,11 @@ class NodeAgent:
 
     def pods(self) -> list[str]:
         """Return the names of the pods whose process runs."""
-        return [name for name, pod in self._running.items() if pod.alive]
+        return [pod.name for pod in self._running.values() if pod.alive]
+
+    def _named(self, name: str) -> _Pod:
+        """Return the newest pod of a name."""
+        return [pod for pod in self._running.values() if pod.name == name][-1]
 
     def _register(self) -> None:
         body = {
@@ -222,14 +226,12 @@ class NodeAgent:
         )
         listed = json.loads(answer.data)["items"]
         for item in listed:
-            name = item["metadata"]["name"]
-            pod = self._running.get(name)
-            if pod is not None and pod.uid != item["metadata"]["uid"]:
-                continue
+            uid = item["metadata"]["uid"]
+            pod = self._running.get(uid)
             ended = item.get("status", {}).get("phase") in {"Succeeded", "Failed"}
             if pod is None and not ended and not item["metadata"].get("deletionTimestamp"):
-                pod = self._running[name] = _Pod(self, item)
-                threading.Thread(target=pod.run, name=name, daemon=True).start()
+                pod = self._running[uid] = _Pod(self, item)
+                threading.Thread(target=pod.run, name=pod.name, daemon=True).start()
             elif item["metadata"].get("deletionTimestamp"):
                 grace = float(item["metadata"].get("deletionGracePeriodSeconds") or 0)
                 if pod is None or pod.over:
@@ -237,11 +239,11 @@ class NodeAgent:
                 else:
                     pod.terminate(grace)
         there = {item["metadata"]["uid"] for item in listed}
-        for name, pod in list(self._running.items()):
-            if pod.uid not in there:  # deleted by force
+        for uid, pod in list(self._running.items()):
+            if uid not in there:  # deleted by force
                 pod.kill()
                 if pod.over:
-                    del self._running[name]
+                    del self._running[uid]
 
     def delete(self, item: dict[str, Any]) -> None:
         """Say that a pod that was to go has gone."""
@@ -313,9 +315,11 @@ class NodeAgent:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def find(self, name: str) -> _Pod | None:
-        """Return a pod by name."""
-        return self._running.get(name)
+    def find(self, namespace: str, name: str) -> _Pod | None:
+        """Return the newest pod of a name."""
+        asked = (namespace, name)
+        found = [pod for pod in self._running.values() if (pod.namespace, pod.name) == asked]
+        return found[-1] if found else None
 
 
 class _Pod:
@@ -324,7 +328,8 @@ class _Pod:
     def __init__(self, agent: NodeAgent, item: dict[str, Any]) -> None:
         self._agent = agent
         self._item = item
-        self.uid = item["metadata"]["uid"]
+        self.name = item["metadata"]["name"]
+        self.namespace = item["metadata"]["namespace"]
         self.over = False
         self.verdict: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -334,7 +339,7 @@ class _Pod:
 
     @property
     def log(self) -> Path:
-        return self._agent.place(self.uid) / "log"
+        return self._agent.place(self._item["metadata"]["uid"]) / "log"
 
     @property
     def alive(self) -> bool:
@@ -344,7 +349,7 @@ class _Pod:
         """Carry the pod from Pending to its end."""
         spec = self._item["spec"]
         container = spec["containers"][0]
-        place = self._agent.place(self.uid)
+        place = self._agent.place(self._item["metadata"]["uid"])
         place.mkdir(parents=True, exist_ok=True)
         if not self._may_start(container):
             self.over = True
@@ -565,7 +570,9 @@ def _answer_log(handler: BaseHTTPRequestHandler, agent: NodeAgent) -> None:
     asked = urlparse(handler.path)
     parts = asked.path.strip("/").split("/")
     options = parse_qs(asked.query)
-    pod = agent.find(parts[2]) if len(parts) == 4 and parts[0] == "containerLogs" else None
+    pod = (
+        agent.find(parts[1], parts[2]) if len(parts) == 4 and parts[0] == "containerLogs" else None
+    )
     if pod is None or not pod.log.exists():
         handler.send_error(404)
         return

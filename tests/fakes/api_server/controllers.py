@@ -6,10 +6,12 @@ import copy
 import datetime
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.api_server.objects import (
+    FOREGROUND,
     Object,
     Objects,
     Refused,
@@ -20,6 +22,16 @@ from tests.fakes.api_server.objects import (
 
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": 1e-3, "k": 1e3, "M": 1e6}
 ENDED = {"Succeeded", "Failed"}
+TRACKING = "batch.kubernetes.io/job-tracking"
+INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+@dataclass
+class Tally:
+    """Hold which pods of a Job have been counted; a successful one with its index."""
+
+    failed: set[str] = field(default_factory=set)
+    succeeded: dict[str, int | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -40,6 +52,8 @@ class Controllers:
         self._clock = clock
         self._closed = threading.Event()
         self._refused: dict[str, float] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._unplaced: dict[str, str] = {}
         self._thread = threading.Thread(target=self._work, name="controllers", daemon=True)
 
     def start(self) -> None:
@@ -54,12 +68,35 @@ class Controllers:
     def _work(self) -> None:
         while not self._closed.wait(0.1):
             with self._objects.lock:
+                for namespace in list(self._objects.all("namespaces")):
+                    self._namespace(namespace)
+                for quota in list(self._objects.all("resourcequotas")):
+                    self._quota(quota)
                 for job in list(self._objects.all("jobs")):
                     self._job(job)
                 for node in list(self._objects.all("nodes")):
                     self._node(node)
                 for pod in list(self._objects.all("pods")):
+                    self._forget_orphan(pod)
                     self._place(pod)
+
+    # Namespaces and quotas
+
+    def _namespace(self, namespace: Object) -> None:
+        metadata = namespace["metadata"]
+        if not metadata.get("deletionTimestamp"):
+            return
+        for plural, thing in self._objects.inside(metadata["name"]):
+            if not thing["metadata"].get("deletionTimestamp"):
+                self._objects.delete(plural, thing)
+        if not self._objects.inside(metadata["name"]):
+            self._objects.let_go("namespaces", namespace, "kubernetes")
+
+    def _quota(self, quota: Object) -> None:
+        hard = quota["spec"]["hard"]
+        used = usage(self._objects, quota["metadata"]["namespace"])
+        told = {name: f"{used.get(name, 0):g}" for name in hard}
+        self._objects.change("resourcequotas", quota, status={"hard": hard, "used": told})
 
     # Jobs
 
@@ -68,8 +105,10 @@ class Controllers:
         namespace = metadata["namespace"]
         pods = [p for p in self._objects.all("pods", namespace) if metadata["uid"] in owners(p)]
         if metadata.get("deletionTimestamp"):
+            for pod in pods:
+                self._objects.let_go("pods", pod, TRACKING)
             if not pods:
-                self._objects.remove("jobs", job)
+                self._objects.let_go("jobs", job, FOREGROUND)
             return
         if condition(job, "Complete") or condition(job, "Failed"):
             self._expire(job)
@@ -77,63 +116,82 @@ class Controllers:
         if spec.get("suspend"):
             for pod in pods:
                 self._drop(pod)
+                if _is_over(pod):
+                    self._objects.let_go("pods", pod, TRACKING)
             self._say(job, "Suspended", "JobSuspended", "Job suspended", active=0)
             return
-        if "startTime" not in job.get("status", {}):
-            job = self._objects.change("jobs", job, status={"startTime": stamp()})
-        self._advance(job, pods)
+        if condition(job, "Suspended"):
+            self._say(job, "Suspended", "JobResumed", "Job resumed", "False", startTime=stamp())
+        elif "startTime" not in job.get("status", {}):
+            self._objects.change("jobs", job, status={"startTime": stamp()})
+        self._advance(self._objects.get("jobs", namespace, metadata["name"]), pods)
 
     def _advance(self, job: Object, pods: list[Object]) -> None:
-        spec, status = job["spec"], job["status"]
-        succeeded = [p for p in pods if _phase(p) == "Succeeded"]
-        failed = [p for p in pods if _phase(p) == "Failed"]
-        active = [p for p in pods if _phase(p) not in ENDED]
-        counted = status.get("failed", 0)
-        vanished = self._vanished(job, pods)
-        verdict = condition(job, "FailureTarget")
-        deadline = spec.get("activeDeadlineSeconds")
-        if verdict is None and deadline and time.time() - _time(status["startTime"]) > deadline:
-            message = "Job was active longer than specified deadline"
-            verdict = {"reason": "DeadlineExceeded", "message": message}
-        if verdict is None:
-            verdict = _policy(spec, failed)
-        if verdict is None and len(failed) + vanished > spec.get("backoffLimit", 6):
+        spec = job["spec"]
+        active = [p for p in pods if not _is_over(p)]
+        verdict = self._verdict(job, pods)
+        tally = self._count(job, pods)
+        if verdict is None and len(tally.failed) > spec.get("backoffLimit", 6):
             message = "Job has reached the specified backoff limit"
             verdict = {"reason": "BackoffLimitExceeded", "message": message}
         if verdict is not None:
-            self._fail(job, verdict, active, len(failed) + vanished)
+            self._fail(job, verdict, active, len(tally.failed))
             return
-        if len(succeeded) >= spec.get("completions", 1):
-            done = {"completionTime": stamp(), "succeeded": len(succeeded), "active": 0}
-            job = self._objects.change("jobs", job, status=done)
-            job = self._say(job, "SuccessCriteriaMet", "CompletionsReached", "")
+        if len(tally.succeeded) >= spec.get("completions", 1):
+            self._tell_counts(job, tally, active, completionTime=stamp())
+            self._say(job, "SuccessCriteriaMet", "CompletionsReached", "")
             self._say(job, "Complete", "CompletionsReached", "Reached expected number of pods")
             return
-        self._make_pods(job, active, succeeded)
-        counts = {
-            "active": len(active),
-            "succeeded": len(succeeded),
-            "failed": max(counted, len(failed) + vanished),
-            "ready": sum(condition(p, "Ready") is not None for p in active),
-        }
-        self._objects.change("jobs", job, status=counts)
+        self._make_pods(job, active, [p for p in pods if _phase(p) == "Succeeded"])
+        self._tell_counts(job, tally, active, failed=len(tally.failed))
 
-    def _vanished(self, job: Object, pods: list[Object]) -> int:
-        """Return how many of a Job's pods were deleted before they had ended."""
-        there = {p["metadata"]["uid"] for p in pods}
-        known: dict[str, bool] = job.setdefault("_pods", {})
-        for pod in pods:
-            known[pod["metadata"]["uid"]] = _phase(pod) in ENDED
-        return sum(not ended and uid not in there for uid, ended in known.items())
+    def _verdict(self, job: Object, pods: list[Object]) -> Object | None:
+        """Return why a Job must fail, whatever its retries; None where it need not."""
+        known = condition(job, "FailureTarget")
+        if known is not None:
+            return known
+        deadline = job["spec"].get("activeDeadlineSeconds")
+        if deadline and time.time() - _time(job["status"]["startTime"]) > deadline:
+            message = "Job was active longer than specified deadline"
+            return {"reason": "DeadlineExceeded", "message": message}
+        return _policy(job["spec"], [p for p in pods if _phase(p) == "Failed"])
+
+    def _count(self, job: Object, pods: list[Object]) -> Tally:
+        """Count the pods that are over, each once, and let them go."""
+        tally = self._tallies.setdefault(job["metadata"]["uid"], Tally())
+        for pod in filter(_is_over, pods):
+            if TRACKING in (pod["metadata"].get("finalizers") or []):
+                uid = pod["metadata"]["uid"]
+                if _phase(pod) == "Succeeded":
+                    tally.succeeded[uid] = _index(pod)
+                else:
+                    tally.failed.add(uid)
+                self._objects.let_go("pods", pod, TRACKING)
+        return tally
+
+    def _tell_counts(self, job: Object, tally: Tally, active: list[Object], **counts: Any) -> None:
+        counts["active"] = len(active)
+        counts["succeeded"] = len(tally.succeeded)
+        counts["ready"] = sum(condition(p, "Ready") is not None for p in active)
+        if job["spec"].get("completionMode") == "Indexed":
+            counts["completedIndexes"] = ranges(tally.succeeded.values())
+        self._objects.change("jobs", job, status=counts)
 
     def _fail(self, job: Object, verdict: Object, active: list[Object], failed: int) -> None:
         job = self._say(job, "FailureTarget", verdict["reason"], verdict["message"])
         for pod in active:
             self._drop(pod)
         if not active:
-            self._objects.change("jobs", job, status={"failed": failed, "active": 0})
-            job = self._objects.get("jobs", job["metadata"]["namespace"], job["metadata"]["name"])
-            self._say(job, "Failed", verdict["reason"], verdict["message"])
+            counts = {"failed": failed, "active": 0, "ready": 0}
+            self._say(job, "Failed", verdict["reason"], verdict["message"], **counts)
+
+    def _forget_orphan(self, pod: Object) -> None:
+        """Let a pod go whose Job has gone."""
+        if TRACKING in (pod["metadata"].get("finalizers") or []):
+            namespace = pod["metadata"]["namespace"]
+            jobs = {job["metadata"]["uid"] for job in self._objects.all("jobs", namespace)}
+            if not owners(pod) & jobs:
+                self._objects.let_go("pods", pod, TRACKING)
 
     def _make_pods(self, job: Object, active: list[Object], succeeded: list[Object]) -> None:
         spec = job["spec"]
@@ -163,11 +221,10 @@ class Controllers:
         spec = copy.deepcopy(template["spec"])
         prefix = f"{name}-"
         if index is not None:
-            completion = "batch.kubernetes.io/job-completion-index"
-            annotations[completion] = labels[completion] = str(index)
+            annotations[INDEX] = labels[INDEX] = str(index)
             spec["hostname"] = f"{name}-{index}"
             prefix = f"{name}-{index}-"
-            source = {"fieldRef": {"fieldPath": f"metadata.labels['{completion}']"}}
+            source = {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}
             for container in spec["containers"]:
                 container.setdefault("env", []).append(
                     {"name": "JOB_COMPLETION_INDEX", "valueFrom": source}
@@ -178,6 +235,7 @@ class Controllers:
                 "generateName": prefix,
                 "labels": labels,
                 "annotations": annotations,
+                "finalizers": [TRACKING],
                 "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
             },
             "spec": spec,
@@ -196,12 +254,20 @@ class Controllers:
         if ttl is not None and ended and time.time() > _time(ended["lastTransitionTime"]) + ttl:
             self._objects.delete("jobs", job, policy="Foreground")
 
-    def _say(self, job: Object, kind: str, reason: str, message: str, **counts: Any) -> Object:
-        if condition(job, kind):
+    def _say(
+        self,
+        job: Object,
+        kind: str,
+        reason: str,
+        message: str,
+        holds: str = "True",
+        **counts: Any,
+    ) -> Object:
+        if holds == "True" and condition(job, kind):
             return job
         said = {
             "type": kind,
-            "status": "True",
+            "status": holds,
             "reason": reason,
             "message": message,
             "lastTransitionTime": stamp(),
@@ -301,11 +367,26 @@ class Controllers:
             "message": message,
         }
         self._objects.change("pods", pod, status={"conditions": [said]})
+        if self._unplaced.get(pod["metadata"]["uid"]) != message:
+            self._unplaced[pod["metadata"]["uid"]] = message
+            self._event(pod, "FailedScheduling", message)
 
     def bind(self, pod: Object, node: str) -> None:
         """Give a pod to a node."""
         said = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp()}
         self._objects.change("pods", pod, spec={"nodeName": node}, status={"conditions": [said]})
+
+    def evict(self, pod: Object) -> None:
+        """Delete a pod for its node's sake."""
+        said = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+            "lastTransitionTime": stamp(),
+        }
+        pod = self._objects.change("pods", pod, status={"conditions": [said]})
+        self._objects.delete("pods", pod)
 
     def _lack(self, node: Object, pod: Object) -> str:
         """Return why a pod cannot go to a node; empty where it can."""
@@ -344,23 +425,45 @@ def requests(spec: Object) -> dict[str, float]:
 
 def refuse_over_quota(objects: Objects, namespace: str, spec: Object, name: str) -> None:
     """Raise Refused 403 where a pod would exceed a quota of its namespace."""
+    used = usage(objects, namespace)
+    asked = _share(spec)
     for quota in objects.all("resourcequotas", namespace):
-        hard = quota["spec"]["hard"]
-        used = {"pods": 1.0, **{f"requests.{k}": v for k, v in requests(spec).items()}}
-        asked = dict(used)
-        for pod in objects.all("pods", namespace):
-            if _phase(pod) not in ENDED:
-                used["pods"] += 1
-                for key, value in requests(pod["spec"]).items():
-                    used[f"requests.{key}"] = used.get(f"requests.{key}", 0.0) + value
-        for key, limit in hard.items():
-            if used.get(key, 0.0) > quantity(limit):
+        for key, limit in quota["spec"]["hard"].items():
+            if key in asked and used.get(key, 0.0) + asked[key] > quantity(limit):
                 raise Refused(
                     403,
                     "Forbidden",
                     f'pods "{name}" is forbidden: exceeded quota: {quota["metadata"]["name"]}, '
-                    f"requested: {key}={asked.get(key, 0):g}, limited: {key}={limit}",
+                    f"requested: {key}={asked[key]:g}, used: {key}={used.get(key, 0.0):g}, "
+                    f"limited: {key}={limit}",
                 )
+
+
+def usage(objects: Objects, namespace: str) -> dict[str, float]:
+    """Return what the pods of a namespace take of its quotas."""
+    used: dict[str, float] = {}
+    for pod in objects.all("pods", namespace):
+        if _phase(pod) not in ENDED:
+            for key, value in _share(pod["spec"]).items():
+                used[key] = used.get(key, 0.0) + value
+    return used
+
+
+def _share(spec: Object) -> dict[str, float]:
+    return {"pods": 1.0, **{f"requests.{k}": v for k, v in requests(spec).items()}}
+
+
+def ranges(indices: Iterable[int | None]) -> str:
+    """Write indices as a Job's status does: `0,1,3-5`."""
+    runs: list[list[int]] = []
+    for index in sorted(i for i in indices if i is not None):
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs
+    )
 
 
 def quantity(text: str | float) -> float:
@@ -402,8 +505,15 @@ def _phase(pod: Object) -> str:
     return pod.get("status", {}).get("phase", "Pending")
 
 
-def _index(pod: Object) -> int:
-    return int(pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"])
+def _is_over(pod: Object) -> bool:
+    """Tell whether a pod has ended, or has gone but for its finalizers."""
+    gone = pod["metadata"].get("deletionGracePeriodSeconds") == 0
+    return _phase(pod) in ENDED or gone
+
+
+def _index(pod: Object) -> int | None:
+    index = pod["metadata"].get("annotations", {}).get(INDEX)
+    return None if index is None else int(index)
 
 
 def _time(text: str) -> float:

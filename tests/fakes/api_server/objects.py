@@ -8,11 +8,14 @@ import random
 import string
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
+FIRST_VERSION = 1
+FOREGROUND = "foregroundDeletion"
 
 
 @dataclass(frozen=True)
@@ -22,18 +25,30 @@ class Kind:
     name: str
     api_version: str
     namespaced: bool = True
+    generations: bool = False
+    """Whether changes of the spec are counted."""
+
+    def resource(self, plural: str) -> str:
+        """Return what error messages call objects of this kind."""
+        group = self.api_version.rpartition("/")[0]
+        return f"{plural}.{group}" if group else plural
+
+    @property
+    def title(self) -> str:
+        """Return what messages about invalid objects call this kind."""
+        return self.resource(self.name)
 
 
 KINDS = {
     "namespaces": Kind("Namespace", "v1", namespaced=False),
     "nodes": Kind("Node", "v1", namespaced=False),
-    "pods": Kind("Pod", "v1"),
+    "pods": Kind("Pod", "v1", generations=True),
     "services": Kind("Service", "v1"),
     "configmaps": Kind("ConfigMap", "v1"),
     "secrets": Kind("Secret", "v1"),
     "events": Kind("Event", "v1"),
     "resourcequotas": Kind("ResourceQuota", "v1"),
-    "jobs": Kind("Job", "batch/v1"),
+    "jobs": Kind("Job", "batch/v1", generations=True),
     "leases": Kind("Lease", "coordination.k8s.io/v1"),
 }
 
@@ -44,6 +59,16 @@ class Refused(Exception):
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.code, self.reason = code, reason
+
+
+@dataclass(frozen=True)
+class Change:
+    """Tell one change: the object before it (None: new) and after it (None: gone)."""
+
+    version: int
+    plural: str
+    before: Object | None
+    after: Object | None
 
 
 def stamp(seconds: float = 0.0) -> str:
@@ -58,18 +83,18 @@ class Objects:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
-        self.version = 1
+        self.version = FIRST_VERSION
         self.oldest = 0
         """Versions up to this one are forgotten: a watch from there is gone (410)."""
-        self.history: list[tuple[int, str, str, Object]] = []
+        self.history: list[Change] = []
         self._held: dict[tuple[str, str, str], Object] = {}
 
     def get(self, plural: str, namespace: str, name: str) -> Object:
         """Return an object; raises Refused 404."""
         found = self._held.get((plural, namespace, name))
         if found is None:
-            group = "" if "/" not in KINDS[plural].api_version else ".batch"
-            raise Refused(404, "NotFound", f'{plural}{group} "{name}" not found')
+            resource = KINDS[plural].resource(plural)
+            raise Refused(404, "NotFound", f'{resource} "{name}" not found')
         return found
 
     def all(self, plural: str, namespace: str = "") -> Iterator[Object]:
@@ -78,7 +103,21 @@ class Objects:
             if kind == plural and namespace in {"", place}:
                 yield found
 
-    def create(self, plural: str, namespace: str, body: Object, *, dry: bool = False) -> Object:
+    @contextmanager
+    def rehearsal(self) -> Generator[None]:
+        """Undo in the end what the body does; hold the lock meanwhile."""
+        held, version, length = dict(self._held), self.version, len(self.history)
+        try:
+            yield
+        finally:
+            self._held, self.version = held, version
+            del self.history[length:]
+
+    def since(self, version: int) -> list[Change]:
+        """Return what has changed after a version."""
+        return self.history[max(0, version - FIRST_VERSION) :]
+
+    def create(self, plural: str, namespace: str, body: Object) -> Object:
         """Keep a new object; raises Refused 409 where one of its name is there."""
         made = copy.deepcopy(body)
         metadata = made.setdefault("metadata", {})
@@ -87,15 +126,18 @@ class Objects:
             metadata["name"] = metadata.get("generateName", "") + suffix
         name = metadata["name"]
         if (plural, namespace, name) in self._held:
-            raise Refused(409, "AlreadyExists", f'{plural} "{name}" already exists')
-        made["kind"], made["apiVersion"] = KINDS[plural].name, KINDS[plural].api_version
-        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": stamp(), "generation": 1}
+            resource = KINDS[plural].resource(plural)
+            raise Refused(409, "AlreadyExists", f'{resource} "{name}" already exists')
+        kind = KINDS[plural]
+        made["kind"], made["apiVersion"] = kind.name, kind.api_version
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": stamp()}
+        if kind.generations:
+            metadata["generation"] = 1
         if namespace:
             metadata["namespace"] = namespace
-        if not dry:
-            with self.lock:
-                self._held[plural, namespace, name] = made
-                self._note(plural, "ADDED", made)
+        with self.lock:
+            self._held[plural, namespace, name] = made
+            self._note(plural, None, made)
         return made
 
     def replace(self, plural: str, old: Object, new: Object) -> Object:
@@ -106,7 +148,8 @@ class Objects:
             raise Refused(
                 409,
                 "Conflict",
-                f'Operation cannot be fulfilled on {plural} "{metadata["name"]}": the object has '
+                f"Operation cannot be fulfilled on {KINDS[plural].resource(plural)} "
+                f'"{metadata["name"]}": the object has '
                 "been modified; please apply your changes to the latest version and try again",
             )
         for fixed in ("uid", "creationTimestamp", "name", "namespace"):
@@ -114,19 +157,23 @@ class Objects:
                 metadata[fixed] = old["metadata"][fixed]
         if new == old:
             return old
-        if new.get("spec") != old.get("spec"):
-            metadata["generation"] = old["metadata"].get("generation", 1) + 1
+        if KINDS[plural].generations and new.get("spec") != old.get("spec"):
+            metadata["generation"] = old["metadata"]["generation"] + 1
         key = (plural, metadata.get("namespace", ""), metadata["name"])
         self._held[key] = new
         if metadata.get("deletionTimestamp") and not self._is_held_back(plural, new):
             self.remove(plural, new)
         else:
-            self._note(plural, "MODIFIED", new)
+            self._note(plural, old, new)
         return new
 
     def change(self, plural: str, thing: Object, **parts: Any) -> Object:
-        """Lay parts (`status`, `spec`, `metadata`) over an object."""
-        return self.replace(plural, thing, merge(thing, parts))
+        """Lay parts (`status`, `spec`, `metadata`) over an object as it is now."""
+        metadata = thing["metadata"]
+        now = self._held.get((plural, metadata.get("namespace", ""), metadata["name"]))
+        if now is None or now["metadata"]["uid"] != metadata["uid"]:
+            return thing  # it has gone meanwhile
+        return self.replace(plural, now, merge(now, parts))
 
     def remove(self, plural: str, thing: Object) -> None:
         """Forget an object, and what belongs to it alone."""
@@ -134,11 +181,10 @@ class Objects:
         key = (plural, metadata.get("namespace", ""), metadata["name"])
         if self._held.pop(key, None) is None:
             return
-        self._note(plural, "DELETED", thing)
-        for kind in ("pods", "services"):
-            for each in list(self.all(kind, metadata.get("namespace", ""))):
-                if metadata["uid"] in owners(each):
-                    self.delete(kind, each)
+        self._note(plural, thing, None)
+        for key, each in list(self._held.items()):
+            if metadata["uid"] in owners(each) and key in self._held:
+                self.delete(key[0], each)
 
     def delete(
         self, plural: str, thing: Object, *, grace: float | None = None, policy: str = "Background"
@@ -163,8 +209,16 @@ class Objects:
                     }
                     self.change("pods", thing, metadata=times)
                 return
+        if plural == "namespaces":
+            self.change(
+                plural,
+                thing,
+                metadata={"deletionTimestamp": stamp(), "finalizers": ["kubernetes"]},
+                status={"phase": "Terminating"},
+            )
+            return
         if plural == "jobs" and policy == "Foreground":
-            held = {"deletionTimestamp": stamp(), "finalizers": ["foregroundDeletion"]}
+            held = {"deletionTimestamp": stamp(), "finalizers": [FOREGROUND]}
             if not metadata.get("deletionTimestamp"):
                 thing = self.change("jobs", thing, metadata=held)
             for pod in [p for p in self.all("pods", namespace) if metadata["uid"] in owners(p)]:
@@ -172,19 +226,37 @@ class Objects:
                     self.delete("pods", pod)
             return
         if metadata.get("finalizers"):
-            if not metadata.get("deletionTimestamp"):
-                self.change(plural, thing, metadata={"deletionTimestamp": stamp()})
+            self.hold(plural, thing)
             return
         self.remove(plural, thing)
+
+    def hold(self, plural: str, thing: Object) -> None:
+        """Mark an object that only its finalizers keep."""
+        times: Object = {"deletionTimestamp": thing["metadata"].get("deletionTimestamp", stamp())}
+        if plural == "pods":
+            times["deletionGracePeriodSeconds"] = 0
+        self.change(plural, thing, metadata=times)
+
+    def let_go(self, plural: str, thing: Object, finalizer: str) -> None:
+        """Take a finalizer away."""
+        rest = {"$deleteFromPrimitiveList/finalizers": [finalizer]}
+        self.change(plural, thing, metadata=rest)
+
+    def inside(self, namespace: str) -> list[tuple[str, Object]]:
+        """Return every object of a namespace, with the plural of its kind."""
+        held = self._held.items()
+        return [(plural, each) for (plural, place, _), each in held if place == namespace]
 
     def _is_held_back(self, plural: str, thing: Object) -> bool:
         waits = plural == "pods" and thing["metadata"].get("deletionGracePeriodSeconds")
         return bool(thing["metadata"].get("finalizers") or waits)
 
-    def _note(self, plural: str, event: str, thing: Object) -> None:
+    def _note(self, plural: str, before: Object | None, after: Object | None) -> None:
         self.version += 1
-        thing["metadata"]["resourceVersion"] = str(self.version)
-        self.history.append((self.version, plural, event, copy.deepcopy(thing)))
+        if after is not None:
+            after["metadata"]["resourceVersion"] = str(self.version)
+            after = copy.deepcopy(after)
+        self.history.append(Change(self.version, plural, copy.deepcopy(before), after))
         self.changed.notify_all()
 
 
@@ -203,7 +275,7 @@ def condition(thing: Object, kind: str) -> Object | None:
 
 def merge(old: Any, patch: Any) -> Any:
     """Lay a patch over a value: None removes a field; conditions merge by type, statuses of
-    containers by name, and every other list is replaced.
+    containers by name, finalizers are added, and every other list is replaced.
     """
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
@@ -211,6 +283,10 @@ def merge(old: Any, patch: Any) -> Any:
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
+        elif name == "$deleteFromPrimitiveList/finalizers":
+            merged["finalizers"] = [f for f in merged.get("finalizers") or [] if f not in value]
+        elif name == "finalizers":
+            merged[name] = list(dict.fromkeys([*(merged.get(name) or []), *value]))
         elif name in {"conditions", "containerStatuses"} and isinstance(value, list):
             merged[name] = _merge_list(
                 merged.get(name) or [], value, "type" if name == "conditions" else "name"

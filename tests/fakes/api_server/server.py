@@ -1,22 +1,35 @@
-"""The fake API server over HTTP: what the `kubernetes` client asks for, and a switch for faults."""
+"""The fake API server over HTTP: what the `kubernetes` client asks for, and a switch for faults.
+
+What it claims stands in `tests/cluster/conformance.py`, each behaviour a test that a real control
+plane passes too. It is left out: every other kind and field, defaults that nothing here reads,
+merge and JSON patches (each patch counts as a strategic one), orphaning deletion, disruption
+budgets, priorities, affinity and the growing pauses between a Job's retries.
+"""
 
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import re
 import ssl
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from tests.fakes.api_server.controllers import Clock, Controllers, refuse_over_quota
-from tests.fakes.api_server.objects import KINDS, Object, Objects, Refused, merge
+from tests.fakes.api_server.objects import KINDS, Change, Object, Objects, Refused, merge
+from tests.fakes.api_server.selectors import selection
 
 NAMESPACES = ("default", "kube-system", "kube-node-lease")
 TOKEN = "fake-admin"
+NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+LABEL = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
 
 
 class Faults:
@@ -51,6 +64,7 @@ class FakeApiServer:
         self.objects = Objects()
         self.faults = Faults()
         self.tokens = {TOKEN}
+        self.pages: dict[str, tuple[int, list[Object]]] = {}
         self._controllers = Controllers(self.objects, clock or Clock())
         self._server = _Server(("127.0.0.1", 0), self._handler())
 
@@ -62,6 +76,7 @@ class FakeApiServer:
     def __enter__(self) -> FakeApiServer:
         for name in NAMESPACES:
             self.objects.create("namespaces", "", {"metadata": {"name": name}})
+        self.forget_history()
         self._controllers.start()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -131,17 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refused(401, "Unauthorized", "Unauthorized")
             self._route(verb, json.loads(body) if body else {})
         except Refused as error:
-            self._send(
-                error.code,
-                {
-                    "kind": "Status",
-                    "apiVersion": "v1",
-                    "status": "Failure",
-                    "message": str(error),
-                    "reason": error.reason,
-                    "code": error.code,
-                },
-            )
+            self._send(error.code, status_of(error))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -170,9 +175,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "GET" and not name:
             self._collection(plural, namespace, options)
         else:
-            with self.server_of.objects.lock:
+            objects = self.server_of.objects
+            dry = objects.rehearsal() if options.get("dryRun") == "All" else nullcontext()
+            with objects.lock, dry:
                 code, answer = self._one(verb, (plural, namespace, name, sub), body, options)
-            self._send(code, answer)
+                data = json.dumps(answer, default=str).encode()
+            self._send_bytes(code, data)
 
     def _one(
         self, verb: str, place: tuple[str, str, str, str], body: Any, options: dict[str, str]
@@ -180,16 +188,21 @@ class _Handler(BaseHTTPRequestHandler):
         plural, namespace, name, sub = place
         objects = self.server_of.objects
         if verb == "POST" and not name:
-            return 201, self._create(plural, namespace, body, options)
+            return 201, self._create(plural, namespace, body)
         thing = objects.get(plural, namespace, name)
         if verb == "GET":
             return 200, thing
         if verb == "DELETE":
             self._delete(plural, thing, body, options)
             return 200, thing
-        if sub == "binding":
-            self.server_of._controllers.bind(thing, body["target"]["name"])
+        if (plural, sub) in {("pods", "binding"), ("pods", "eviction")}:
+            if sub == "binding":
+                self.server_of._controllers.bind(thing, body["target"]["name"])
+            else:
+                self.server_of._controllers.evict(thing)
             return 201, {"kind": "Status", "status": "Success"}
+        if sub not in {"", "status"}:
+            raise Refused(404, "NotFound", "the server could not find the requested resource")
         new = body if verb == "PUT" else merge(thing, body)
         wanted = new["metadata"].get("uid")
         if wanted and wanted != thing["metadata"]["uid"]:
@@ -200,21 +213,22 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(422, "Invalid", f'Job.batch "{name}" is invalid: field is immutable')
         return 200, objects.replace(plural, thing, new)
 
-    def _create(self, plural: str, namespace: str, body: Object, options: dict[str, str]) -> Object:
+    def _create(self, plural: str, namespace: str, body: Object) -> Object:
         objects = self.server_of.objects
-        if namespace and namespace not in NAMESPACES:
-            try:
-                objects.get("namespaces", "", namespace)
-            except Refused:
-                raise Refused(404, "NotFound", f'namespaces "{namespace}" not found') from None
+        if namespace:
+            place = objects.get("namespaces", "", namespace)
+            if place["metadata"].get("deletionTimestamp"):
+                told = f"unable to create new content in namespace {namespace}"
+                raise Refused(403, "Forbidden", f"{told} because it is being terminated")
+        refuse_invalid(plural, body)
         if plural == "jobs":
-            _refuse_bad_job(body)
             body = merge({"spec": {"backoffLimit": 6, "completions": 1, "parallelism": 1}}, body)
         if plural == "pods":
             refuse_over_quota(objects, namespace, body["spec"], body["metadata"].get("name", ""))
+            body = {**body, "status": {"phase": "Pending"}}
         if plural == "secrets" and "stringData" in body:
             body = _encoded(body)
-        return objects.create(plural, namespace, body, dry=options.get("dryRun") == "All")
+        return objects.create(plural, namespace, body)
 
     def _delete(self, plural: str, thing: Object, body: Object, options: dict[str, str]) -> None:
         wanted = (body.get("preconditions") or {}).get("uid")
@@ -223,27 +237,18 @@ class _Handler(BaseHTTPRequestHandler):
         said = body or options  # options in the address count only where there is no body
         grace = said.get("gracePeriodSeconds")
         policy = said.get("propagationPolicy") or "Background"
-        objects = self.server_of.objects
-        if plural == "pods" and grace is not None and float(grace) == 0:
-            objects.remove("pods", thing)
-        else:
-            seconds = None if grace is None else float(grace)
-            objects.delete(plural, thing, grace=seconds, policy=policy)
+        if policy not in {"Background", "Foreground"}:
+            raise Refused(501, "NotImplemented", f"the fake does not know {policy}")
+        seconds = None if grace is None else float(grace)
+        self.server_of.objects.delete(plural, thing, grace=seconds, policy=policy)
 
     def _collection(self, plural: str, namespace: str, options: dict[str, str]) -> None:
         if options.get("watch") in {"true", "True", "1"}:
             self._watch(plural, namespace, options)
             return
-        objects = self.server_of.objects
-        with objects.lock:
-            found = [o for o in objects.all(plural, namespace) if _fits(o, options)]
-            start = int(options.get("continue") or 0)
-            limit = int(options.get("limit") or 0)
-            page = found[start : start + limit] if limit else found[start:]
-            metadata = {"resourceVersion": str(objects.version)}
-            if limit and start + limit < len(found):
-                metadata["continue"] = str(start + limit)
-            kind = KINDS[plural]
+        kind = KINDS[plural]
+        with self.server_of.objects.lock:
+            page, metadata = self._page(plural, namespace, options)
             answer = {
                 "kind": f"{kind.name}List",
                 "apiVersion": kind.api_version,
@@ -253,34 +258,59 @@ class _Handler(BaseHTTPRequestHandler):
             data = json.dumps(answer, default=str).encode()
         self._send_bytes(200, data)
 
+    def _page(
+        self, plural: str, namespace: str, options: dict[str, str]
+    ) -> tuple[list[Object], Object]:
+        """Return one page of a list; what is left is kept as it was at its first page."""
+        objects, pages = self.server_of.objects, self.server_of.pages
+        if token := options.get("continue"):
+            if token not in pages:
+                raise Refused(400, "BadRequest", "continue key is not valid")
+            version, found = pages[token]
+        else:
+            fits = selection(plural, options)
+            version, found = objects.version, list(filter(fits, objects.all(plural, namespace)))
+        limit = int(options.get("limit") or 0) or len(found)
+        metadata: Object = {"resourceVersion": str(version)}
+        if rest := copy.deepcopy(found[limit:]):
+            metadata["continue"] = f"{plural}-{version}-{len(pages)}"
+            pages[metadata["continue"]] = (version, rest)
+        return found[:limit], metadata
+
     def _watch(self, plural: str, namespace: str, options: dict[str, str]) -> None:
         objects, faults = self.server_of.objects, self.server_of.faults
-        generation = faults.watch_generation
-        since = int(options.get("resourceVersion") or objects.version)
+        fits, generation = selection(plural, options), faults.watch_generation
         until = time.monotonic() + float(options.get("timeoutSeconds") or 1800)
+        since = int(options.get("resourceVersion") or 0)
+        with objects.lock:
+            there = [] if since else copy.deepcopy(list(objects.all(plural, namespace)))
+            since = since or objects.version
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         if since < objects.oldest:
-            status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-            self._line({"type": "ERROR", "object": status})
+            told = f"too old resource version: {since} ({objects.oldest})"
+            self._line({"type": "ERROR", "object": status_of(Refused(410, "Expired", told))})
             self._chunk(b"")
             return
-        told = time.monotonic()
+        for thing in filter(fits, there):
+            self._line({"type": "ADDED", "object": thing})
+        told_at = time.monotonic()
         while time.monotonic() < until and generation == faults.watch_generation:
             with objects.lock:
                 if objects.version <= since:
                     objects.changed.wait(0.5)
-                fresh = [entry for entry in objects.history if entry[0] > since]
+                fresh = objects.since(since)
                 since = objects.version
-            for _, kind, event, thing in fresh:
-                mine = kind == plural and namespace in {"", thing["metadata"].get("namespace")}
-                if mine and _fits(thing, options):
-                    self._line({"type": event, "object": thing})
-            if "allowWatchBookmarks" in options and time.monotonic() - told > 1.0:
-                told = time.monotonic()
-                mark = {"metadata": {"resourceVersion": str(since)}, "kind": KINDS[plural].name}
+            for change in fresh:
+                if event := _event(change, plural, namespace, fits):
+                    self._line(event)
+            if "allowWatchBookmarks" in options and time.monotonic() - told_at > 1.0:
+                told_at = time.monotonic()
+                kind = KINDS[plural]
+                mark = {"kind": kind.name, "apiVersion": kind.api_version}
+                mark["metadata"] = {"resourceVersion": str(since)}
                 self._line({"type": "BOOKMARK", "object": mark})
         if generation != faults.watch_generation:
             self.close_connection = True
@@ -294,7 +324,8 @@ class _Handler(BaseHTTPRequestHandler):
             pod = objects.get("pods", namespace, name)
             node_name = pod["spec"].get("nodeName", "")
             if not node_name:
-                raise Refused(400, "BadRequest", f"pod {name} does not have a host assigned")
+                self._send_bytes(200, b"")
+                return
             node = objects.get("nodes", "", node_name)
         port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
         container = options.get("container") or pod["spec"]["containers"][0]["name"]
@@ -341,42 +372,61 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def _fits(thing: Object, options: dict[str, str]) -> bool:
-    labels = thing["metadata"].get("labels") or {}
-    for term in filter(None, options.get("labelSelector", "").split(",")):
-        if "!=" in term:
-            name, _, value = term.partition("!=")
-            if labels.get(name) == value:
-                return False
-        elif "=" in term:
-            name, _, value = term.replace("==", "=").partition("=")
-            if labels.get(name) != value:
-                return False
-        elif term not in labels:
-            return False
-    for term in filter(None, options.get("fieldSelector", "").split(",")):
-        path, _, value = term.partition("=")
-        found: Any = thing
-        for part in path.split("."):
-            found = (found or {}).get(part)
-        if (found or "") != value:
-            return False
-    return True
+def status_of(error: Refused) -> Object:
+    """Say no as the API does."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": str(error),
+        "reason": error.reason,
+        "code": error.code,
+    }
 
 
-def _refuse_bad_job(body: Object) -> None:
+def _event(
+    change: Change, plural: str, namespace: str, fits: Callable[[Object], bool]
+) -> Object | None:
+    """Return what a watch of a selection tells of a change."""
+    before, after = change.before, change.after
+    thing = after or before
+    assert thing is not None
+    if change.plural != plural or namespace not in {"", thing["metadata"].get("namespace")}:
+        return None
+    was, now = before is not None and fits(before), after is not None and fits(after)
+    if now:
+        return {"type": "MODIFIED" if was else "ADDED", "object": after}
+    if was and before is not None:
+        metadata = {**before["metadata"], "resourceVersion": str(change.version)}
+        return {"type": "DELETED", "object": {**before, "metadata": metadata}}
+    return None
+
+
+def refuse_invalid(plural: str, body: Object) -> None:
+    """Raise Refused 422 for what no controller could carry out."""
     name = body.get("metadata", {}).get("name", "")
-    spec = body.get("spec") or {}
-    pod = (spec.get("template") or {}).get("spec") or {}
-    if not pod.get("containers"):
-        problem = "spec.template.spec.containers: Required value"
-    elif pod.get("restartPolicy") not in {"Never", "OnFailure"}:
-        problem = "spec.template.spec.restartPolicy: Required value"
-    elif len(name) > 63:
-        problem = "metadata.name: must be no more than 63 characters"
-    else:
-        return
-    raise Refused(422, "Invalid", f'Job.batch "{name}" is invalid: {problem}')
+    problem = _problem(plural, name, body)
+    if problem:
+        title = KINDS[plural].title
+        raise Refused(422, "Invalid", f'{title} "{name}" is invalid: {problem}')
+
+
+def _problem(plural: str, name: str, body: Object) -> str:
+    if name and not NAME.match(name):
+        return f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain'
+    for value in (body.get("metadata", {}).get("labels") or {}).values():
+        if len(value) > 63 or not LABEL.match(value):
+            return f'metadata.labels: Invalid value: "{value}": a valid label'
+    if plural not in {"jobs", "pods"}:
+        return ""
+    place, spec = "spec", body.get("spec") or {}
+    if plural == "jobs":
+        place, spec = "spec.template.spec", (spec.get("template") or {}).get("spec") or {}
+        if spec.get("restartPolicy") not in {"Never", "OnFailure"}:
+            return f"{place}.restartPolicy: Required value"
+        if len(name) > 63:
+            return "metadata.name: must be no more than 63 characters"
+    return "" if spec.get("containers") else f"{place}.containers: Required value"
 
 
 def _encoded(body: Object) -> Object:
