@@ -1,33 +1,26 @@
 """Make one artifact: launch attempts, watch them, and try again where the cause allows it.
 
-One layer owns retries, and the exit code decides: 1 once; 75 with growing pauses for as long as the
-step's time budget; 143 (pre-empted, resume point saved) on a budget of its own; 2, 3, 4, 5 and a
-kill never.
+One layer owns retries, and how an attempt ended decides: `flows.budget` holds the table.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
 from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode, describe
-from components.execution.launch import Ended, Handle, Unknown
+from components.execution.launch import Ended, Handle, Reason, Unknown
 from components.execution.request import StageRequest
+from flows.budget import Budget
 from flows.context import Run
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 """Time between two looks at an attempt's heartbeat, which beats every two seconds."""
-FAILURES = 1
-"""Times a step that failed at run time is tried again."""
-PREEMPTIONS = 20
-FIRST_PAUSE_SECONDS = 5.0
-LONGEST_PAUSE_SECONDS = 300.0
 LOST_SECONDS = 60.0
 """Age of a heartbeat after which an attempt that its launcher cannot see counts as lost."""
 
@@ -77,7 +70,7 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             raise Interrupted(
                 f"step {draft.step} was stopped; the same command continues it", run.stopped_by
             )
-        pause = budget.pause(ended.code)
+        pause = budget.pause(ended.reason)
         if pause is None:
             raise StepFailed(draft.step, ended.code or 1, ended.cause, attempt.log)
         run.register.event(
@@ -85,32 +78,6 @@ def make(run: Run, draft: StageRequest) -> Manifest:
         )
         run.board.say(draft.step, f"{ended.cause}; trying again in {pause:.0f} s")
         run.stop.wait(pause)
-
-
-@dataclass
-class Budget:
-    """Count what a step has spent on each cause of failure; times in seconds."""
-
-    started: float
-    seconds: float
-    failures: int = 0
-    away: int = 0
-    preemptions: int = 0
-
-    def pause(self, code: int) -> float | None:
-        """Return how long to wait before the next attempt after `code`; None to give up."""
-        if time.time() - self.started > self.seconds:
-            return None
-        if code == ExitCode.TRY_AGAIN:
-            self.away += 1
-            return min(FIRST_PAUSE_SECONDS * 2.0 ** (self.away - 1), LONGEST_PAUSE_SECONDS)
-        if code == ExitCode.PREEMPTED:
-            self.preemptions += 1
-            return 0.0 if self.preemptions <= PREEMPTIONS else None
-        if code == ExitCode.FAILED:
-            self.failures += 1
-            return 0.0 if self.failures <= FAILURES else None
-        return None
 
 
 def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget) -> Ended:
@@ -148,7 +115,7 @@ def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
         try:
             return run.launcher.submit(request)
         except TryAgain as error:
-            pause = budget.pause(ExitCode.TRY_AGAIN)
+            pause = budget.pause(Reason.SERVICE_AWAY)
             if pause is None or run.stop.is_set():
                 raise
             run.board.say(request.step, f"{error}; trying again in {pause:.0f} s")
@@ -170,7 +137,8 @@ def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
             seen = max(seen, float(heartbeat.get("time", 0)))
             looked = time.monotonic()
         if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
-            return Ended(ExitCode.FAILED, "the attempt was lost: no heartbeat for a minute")
+            cause = "the attempt was lost: no heartbeat for a minute"
+            return Ended(ExitCode.FAILED, cause, Reason.LOST)
         late = time.time() - budget.started > budget.seconds
         if run.stop.is_set() or late:
             run.launcher.cancel(handle)
