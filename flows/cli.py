@@ -37,6 +37,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "down": ("flows.commands.servers:down", "Stop them; the data stays."),
         "deploy": ("flows.commands.servers:deploy", "Make Prefect deployments, with a schedule."),
         "doctor": ("flows.commands.doctor:doctor", "Check this machine and say what to repair."),
+        "reconcile": (
+            "flows.commands.reconcile:reconcile",
+            "Close dead runs, adopt living steps, fence strays.",
+        ),
         "gc": ("flows.commands.gc:gc", "Give back the space of what no run needs any more."),
     },
 }

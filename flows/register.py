@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore
-from components.catalog import record
+from components.catalog import queries, record
 from components.catalog.session import Catalog, open_catalog
 from components.contract import StageFailure
 from flows.runs import RunRecord, RunState, StepRecord, save_run
@@ -142,3 +142,17 @@ class Register:
                 "`strata catalog rebuild` fills the gap.",
                 file=sys.stderr,
             )
+
+
+def said_to_run(catalog_url: str) -> tuple[list[str], list[queries.AttemptRow]]:
+    """Return which runs, by id, and which attempts the catalog says run; none while its database
+    is away.
+    """
+    try:
+        catalog = open_catalog(catalog_url)
+        try:
+            return queries.running(catalog)
+        finally:
+            catalog.close()
+    except (SQLAlchemyError, StageFailure):
+        return [], []

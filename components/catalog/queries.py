@@ -206,6 +206,15 @@ def attempts_of_run(catalog: Catalog, run_id: str) -> list[AttemptRow]:
     return _rows(catalog, AttemptRow, query)
 
 
+def running(catalog: Catalog) -> tuple[list[str], list[AttemptRow]]:
+    """Return the runs, by id, and the attempts that are said to run."""
+    runs, attempts = tables.pipeline_runs, tables.attempts
+    with catalog.read() as connection:
+        ids = connection.scalars(sa.select(runs.c.id).where(runs.c.state == "running")).all()
+        query = sa.select(attempts).where(attempts.c.state == "running")
+        return list(ids), _select(connection, AttemptRow, query)
+
+
 def artifact(catalog: Catalog, key: str) -> ArtifactRow:
     """Return the artifact whose key or digest begins with `key`.
 

@@ -1,0 +1,112 @@
+"""What the reconciler tells Prefect: how a flow run whose process died came out, and that a
+deployment's run is to go on.
+
+Our states win: Prefect is told, and never asked what is true, but for whether somebody cancelled
+the run in its pages. Where it is away nothing is told; its own automation ends the flow run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+from components.contract import StageFailure
+from components.settings import Settings
+from flows.runs import RunRecord
+from flows.servers import prefect_url
+
+RESUBMITS = 3
+"""Times a deployment's run is asked for again; one whose orchestrator dies each time is left."""
+AGAIN = "resubmitted-"
+"""Tag of a flow run that goes on where another one died, with a number for each time."""
+MOST_TASKS = 200
+_CANCELLED = {StateType.CANCELLED, StateType.CANCELLING}
+_FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
+
+
+@contextmanager
+def talking(url: str) -> Generator[SyncPrefectClient]:
+    """Yield a client of the Prefect API at `url`."""
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        yield client
+
+
+def close_flow_run(settings: Settings, record: RunRecord, *, cancelled: bool) -> bool:
+    """Give a run's flow run, and the task runs that it left open, the state the run has come to.
+
+    Returns whether Prefect knows it now.
+    """
+    with suppress(httpx.HTTPError, ObjectNotFound, StageFailure):
+        url = prefect_url(settings)
+        if url is None:
+            return False
+        with talking(url) as client:
+            flow_run = client.read_flow_run(UUID(record.links["prefect_flow_run"]))
+            if not _is_final(flow_run.state):
+                _close_tasks(client, flow_run, record)
+                state = _state_of(record, cancelled=cancelled)
+                client.set_flow_run_state(flow_run.id, state, force=True)
+            return True
+    return False
+
+
+def resubmit(settings: Settings, record: RunRecord) -> str:
+    """Ask for a deployment's run again, once for each flow run that died; return the new one's id.
+
+    Empty where it was not a deployment's, was cancelled in Prefect's pages, or died too often.
+    """
+    with suppress(httpx.HTTPError, ObjectNotFound, StageFailure):
+        url = prefect_url(settings)
+        if url is None:
+            return ""
+        with talking(url) as client:
+            dead = client.read_flow_run(UUID(record.links["prefect_flow_run"]))
+            wanted = dead.state is None or dead.state.type not in _CANCELLED
+            times = sum(tag.startswith(AGAIN) for tag in dead.tags)
+            if dead.deployment_id is None or not wanted or times >= RESUBMITS:
+                return ""
+            made = client.create_flow_run_from_deployment(
+                dead.deployment_id,
+                parameters={**dead.parameters, "new": False},
+                idempotency_key=f"again-{dead.id}",
+                tags=[*dead.tags, f"{AGAIN}{times + 1}"],
+            )
+            return str(made.id)
+    return ""
+
+
+def _close_tasks(client: SyncPrefectClient, flow_run: FlowRun, record: RunRecord) -> None:
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    for task_run in client.read_task_runs(flow_run_filter=chosen, limit=MOST_TASKS):
+        step = record.steps.get(task_run.name)
+        if _is_final(task_run.state):
+            continue
+        done = step is not None and step.state in {"done", "cached"}
+        cause = (step.cause if step else None) or record.cause or "its orchestrator is gone"
+        state: State[Any] = Completed() if done else Crashed(message=cause)
+        client.set_task_run_state(task_run.id, state, force=True)
+
+
+def _state_of(record: RunRecord, *, cancelled: bool) -> State[Any]:
+    if record.state == "done":
+        return Completed(message="every step was made")
+    if cancelled:
+        return Cancelled(message=record.cause)
+    return (Failed if record.state == "failed" else Crashed)(message=record.cause)
+
+
+def _is_final(state: State[Any] | None) -> bool:
+    return state is not None and state.type in _FINAL
