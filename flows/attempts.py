@@ -1,19 +1,21 @@
 """Make one artifact: launch attempts, watch them, and try again where the cause allows it.
 
-One layer owns retries, and how an attempt ended decides: `flows.budget` holds the table.
+One layer owns retries, and `budget` says how many there are for each kind of end. What cannot be
+seen is waited for: neither a launcher nor a store that is away ends an attempt.
 """
 
 from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
 from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode, describe
-from components.execution.launch import Ended, Handle, Reason, Unknown
+from components.execution.launch import Ended, Handle, Running, Status
 from components.execution.request import StageRequest
 from flows.budget import Budget
 from flows.context import Run
@@ -21,8 +23,6 @@ from flows.context import Run
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
 """Time between two looks at an attempt's heartbeat, which beats every two seconds."""
-LOST_SECONDS = 60.0
-"""Age of a heartbeat after which an attempt that its launcher cannot see counts as lost."""
 
 
 class StepFailed(StageFailure):
@@ -60,9 +60,14 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             raise Interrupted(
                 f"step {draft.step} was not started: the run is stopping", run.stopped_by
             )
-        attempt = run.store.new_attempt(draft.stage, draft.key)
+        handle = _left_running(run, draft)
+        if handle is None:
+            attempt = run.store.new_attempt(draft.stage, draft.key)
+        else:
+            attempt = run.store.attempt(draft.stage, draft.key, handle.attempt)
+            run.board.say(draft.step, f"attempt {handle.attempt} still runs and is followed")
         request = draft.model_copy(update={"attempt": attempt.number})
-        ended = _carry_out(run, request, attempt, budget)
+        ended = _carry_out(run, request, attempt, budget, handle)
         manifest = run.store.manifest(draft.stage, draft.key)
         if ended.code == 0 and manifest is not None:
             return manifest
@@ -70,7 +75,7 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             raise Interrupted(
                 f"step {draft.step} was stopped; the same command continues it", run.stopped_by
             )
-        pause = budget.pause(ended.reason)
+        pause = budget.pause(ended)
         if pause is None:
             raise StepFailed(draft.step, ended.code or 1, ended.cause, attempt.log)
         run.register.event(
@@ -80,8 +85,18 @@ def make(run: Run, draft: StageRequest) -> Manifest:
         run.stop.wait(pause)
 
 
-def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget) -> Ended:
-    attempt.write_record("request", request.model_dump(mode="json"))
+def _left_running(run: Run, draft: StageRequest) -> Handle | None:
+    """Return the newest attempt at the key where it runs on although its orchestrator is gone."""
+    attempts = run.store.attempts(draft.stage, draft.key)
+    return run.launcher.find(draft.stage, draft.key, attempts[-1].number) if attempts else None
+
+
+def _carry_out(
+    run: Run, request: StageRequest, attempt: Attempt, budget: Budget, handle: Handle | None
+) -> Ended:
+    """Follow the attempt that `handle` names, else start it, and write down what becomes of it."""
+    if handle is None:
+        attempt.write_record("request", request.model_dump(mode="json"))
     started = time.time()
     run.register.attempt(
         request.key,
@@ -94,7 +109,7 @@ def _carry_out(run: Run, request: StageRequest, attempt: Attempt, budget: Budget
         started=started,
     )
     run.register.step(request.step, state="running", attempt=attempt.number)
-    ended = _watch(run, _submit(run, request, budget), attempt, budget)
+    ended = _watch(run, handle or _submit(run, request, budget), attempt, budget)
     state = {0: "done", 143: "stopped"}.get(ended.code, "failed")
     run.register.attempt(
         request.key,
@@ -115,7 +130,7 @@ def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
         try:
             return run.launcher.submit(request)
         except TryAgain as error:
-            pause = budget.pause(Reason.SERVICE_AWAY)
+            pause = budget.pause(Ended(ExitCode.TRY_AGAIN))
             if pause is None or run.stop.is_set():
                 raise
             run.board.say(request.step, f"{error}; trying again in {pause:.0f} s")
@@ -125,23 +140,27 @@ def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
 def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:
     """Follow one attempt to its end, passing its progress on and a stop down."""
     step = _step_of(run, handle)
-    seen = time.time()
     looked = 0.0
     while True:
         status = run.launcher.wait(handle, POLL_SECONDS)
         if isinstance(status, Ended):
             return status
         if time.monotonic() - looked > HEARTBEAT_SECONDS:
-            heartbeat = attempt.record("progress") or {}
-            run.board.progress(step, heartbeat, heartbeat.get("loss"))
-            seen = max(seen, float(heartbeat.get("time", 0)))
+            _show(run, step, attempt, status)
             looked = time.monotonic()
-        if isinstance(status, Unknown) and time.time() - seen > LOST_SECONDS:
-            cause = "the attempt was lost: no heartbeat for a minute"
-            return Ended(ExitCode.FAILED, cause, Reason.LOST)
         late = time.time() - budget.started > budget.seconds
         if run.stop.is_set() or late:
             run.launcher.cancel(handle)
+
+
+def _show(run: Run, step: str, attempt: Attempt, status: Status) -> None:
+    """Pass on what keeps an attempt from starting, or else how far it is."""
+    if isinstance(status, Running) and status.waiting:
+        run.board.waiting(step, status.waiting)
+        return
+    with suppress(TryAgain):  # the store is away; the attempt is not ended by that
+        heartbeat = attempt.record("progress") or {}
+        run.board.progress(step, heartbeat, heartbeat.get("loss"))
 
 
 def _step_of(run: Run, handle: Handle) -> str:

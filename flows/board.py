@@ -22,6 +22,8 @@ class StepView:
     total: float = 0.0
     unit: str = ""
     loss: float | None = None
+    waiting: str = ""
+    """What keeps the step from starting, in words."""
     first_done: float | None = None
     """Progress when it was first seen: a resumed step does not start at 0."""
     first_seen: float = 0.0
@@ -69,6 +71,13 @@ class Board:
             view.loss = loss if loss is not None else view.loss
             if view.first_done is None and view.total > 0:
                 view.first_done, view.first_seen = view.done, time.time()
+
+    def waiting(self, step: str, cause: str) -> None:
+        """Take what keeps a step from starting, and tell it once."""
+        with self._lock:
+            known, self.steps[step].waiting = self.steps[step].waiting, cause
+        if cause != known:
+            self.say(step, cause)
 
     def ended(self, step: str, state: str) -> None:
         """Say how a step ended: done, cached, failed or stopped."""

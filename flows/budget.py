@@ -1,15 +1,10 @@
-"""What a step may spend on trying again: a budget for each kind of end.
+"""How often a step is tried again: a budget for each kind of end.
 
-| end | tried again | pause |
-|---|---|---|
-| app error | once | none |
-| service away | for as long as the step's time lasts | full jitter |
-| stopped, evicted, pre-empted, node lost | `DISRUPTIONS` times in all | none |
-| image pull, lost | `MISHAPS` times in all | full jitter |
-| refused, guard, killed, out of memory, unschedulable, deadline, deleted | never | |
-
-A disruption says nothing about the step, and what it had saved is kept, so it does not count as a
-failure. Somebody who deletes a Job means it. After the step's time nothing is tried any more.
+What the stage did wrong is tried once more. What befell it (a pod evicted or pre-empted, a node
+gone, a stop after its resume point was saved) has a budget of its own, so that a busy cluster does
+not spend the one for failures. A service that is away is waited for as long as the step may take.
+What would end alike again is not tried: bad configuration, a guard, too little memory, the time
+limit, and a Job that somebody deleted.
 """
 
 from __future__ import annotations
@@ -19,61 +14,59 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from components.execution.launch import Reason
+from components.execution.launch import Ended, Reason
 
-FAILURES = 1
-DISRUPTIONS = 100
-"""Far more than the pre-emptions of a busy day; a step that never gets on ends nevertheless."""
-MISHAPS = 3
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
+FAILURES = 1
+DISRUPTIONS = 50
+"""Times a step goes on after its pod was taken from it (ours)."""
+BAD_STARTS = 3
+"""Times for an image that cannot be pulled, and for an attempt that was lost from sight (ours)."""
 
-_KINDS = {
-    Reason.APP_ERROR: "failure",
-    Reason.SERVICE_AWAY: "away",
-    Reason.STOPPED: "disruption",
-    Reason.EVICTED: "disruption",
-    Reason.PREEMPTED: "disruption",
-    Reason.NODE_LOST: "disruption",
-    Reason.IMAGE_PULL: "mishap",
-    Reason.LOST: "mishap",
+_DISRUPTED = (
+    Reason.STOPPED,
+    Reason.EVICTED,
+    Reason.PREEMPTED,
+    Reason.NODE_LOST,
+)
+_LIMITS: dict[Reason, tuple[str, int]] = {
+    Reason.APP_ERROR: ("failures", FAILURES),
+    **dict.fromkeys(_DISRUPTED, ("disruptions", DISRUPTIONS)),
+    Reason.IMAGE_PULL: ("bad starts", BAD_STARTS),
+    Reason.LOST: ("bad starts", BAD_STARTS),
 }
-_LIMITS = {"failure": FAILURES, "disruption": DISRUPTIONS, "mishap": MISHAPS}
-_PATIENT = {"away", "mishap"}
-"""Kinds of end after which it is worth waiting."""
+"""Purse and size of the purse for each kind of end that is tried again at once."""
 
 
 @dataclass
 class Budget:
-    """Count what a step has spent on each kind of end; times in seconds."""
+    """Count what one step has spent; `started` in UNIX seconds, `seconds` its time limit."""
 
     started: float
-    """When the step began, in UNIX seconds."""
     seconds: float
-    """How long the step may take, with all its attempts."""
-    draws: random.Random = field(default_factory=random.Random)
     spent: Counter[str] = field(default_factory=Counter[str])
+    chance: random.Random = field(default_factory=random.Random)
 
-    def pause(self, reason: Reason) -> float | None:
-        """Return how long to wait before the next attempt after such an end; None to give up."""
-        kind = _KINDS.get(reason)
-        if kind is None or time.time() - self.started > self.seconds:
+    def pause(self, ended: Ended) -> float | None:
+        """Return how long to wait before the next attempt, in seconds; None to give up."""
+        if time.time() - self.started > self.seconds:
             return None
-        self.spent[kind] += 1
-        count = self.spent[kind]
-        if count > _LIMITS.get(kind, count):
+        if ended.reason is Reason.SERVICE_AWAY:
+            return self._wait_longer()
+        purse, limit = _LIMITS.get(ended.reason, ("", 0))
+        if not limit:
             return None
-        return full_jitter(count - 1, self.draws) if kind in _PATIENT else 0.0
+        self.spent[purse] += 1
+        return 0.0 if self.spent[purse] <= limit else None
+
+    def _wait_longer(self) -> float:
+        """Draw a pause from a range that doubles each time, so that steps do not ask in step."""
+        self.spent["away"] += 1
+        longest = FIRST_PAUSE_SECONDS * 2.0 ** min(self.spent["away"] - 1, 20)
+        return self.chance.uniform(0.0, min(longest, LONGEST_PAUSE_SECONDS))
 
 
 def may_try_again(reason: Reason) -> bool:
     """Return whether a step that came to such an end is tried again at all."""
-    return reason in _KINDS
-
-
-def full_jitter(failures: int, draws: random.Random) -> float:
-    """Draw a pause in seconds after so many earlier failures, uniformly between zero and a bound
-    that doubles, so that those who wait for one service do not come back together.
-    """
-    bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
-    return draws.uniform(0.0, bound)
+    return reason is Reason.SERVICE_AWAY or reason in _LIMITS

@@ -132,6 +132,7 @@ NO_CONSTRUCTION_IN = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 UNSEEN_DEPENDENCIES = {
     "fastapi": "pinned: newer ones break Prefect's server, which pip check does not notice",
+    "psycopg": "SQLAlchemy loads it for a catalog on PostgreSQL",
     "jinja2": "transformers renders chat templates with it but does not require it",
 }
 

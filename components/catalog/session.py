@@ -19,10 +19,12 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from components.catalog.tables import HEAD
-from components.contract import BadInput, TryAgain
+from components.contract import BadInput, EnvironmentMissing, TryAgain
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one; a write takes milliseconds."""
+REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry")
+"""Words of a PostgreSQL server that is there and refuses; the driver passes no code on."""
 
 
 class Catalog:
@@ -57,8 +59,9 @@ class Catalog:
 def open_catalog(url: str) -> Catalog:
     """Open the catalog at a SQLAlchemy URL, creating or migrating it where needed.
 
-    Raises BadInput for a URL that names no usable database or one written by a newer version, and
-    TryAgain where the server does not answer.
+    Raises BadInput for a URL that names no usable database or one written by a newer version,
+    EnvironmentMissing where the server refuses role or database, and TryAgain where it does not
+    answer.
     """
     catalog = Catalog(make_engine(url))
     try:
@@ -69,6 +72,10 @@ def open_catalog(url: str) -> Catalog:
         message = f"the catalog {catalog.url} does not answer: {error.orig}"
         if catalog.engine.dialect.name == "sqlite":
             raise BadInput(f"{message}. Check the path and its permissions.") from None
+        if any(refusal in str(error.orig) for refusal in REFUSALS):
+            raise EnvironmentMissing(
+                f"{message}. Correct STRATA_CATALOG, or make the role and the database."
+            ) from None
         raise TryAgain(f"{message}. Start the database, or change STRATA_CATALOG.") from None
     except exc.DatabaseError as error:
         raise BadInput(

@@ -59,7 +59,8 @@ class LocalProcessLauncher:
 
     def find(self, stage: str, key: str, attempt: int) -> Handle | None:
         handle = Handle(stage, key, attempt)
-        return handle if handle in self._attempts else None
+        known = self._attempts.get(handle)
+        return handle if known is not None and not known.over.is_set() else None
 
     def status(self, handle: Handle) -> Status:
         attempt = self._attempts.get(handle)

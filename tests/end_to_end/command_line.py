@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import ArtifactStore, Attempt, open_store
-from components.settings import Settings
+from components.settings import settings
 from components.tracking.journal import read_journal
 from flows.runs import RunRecord, StepRecord, find_run, newest_first
 from tests.processes import processes_of
@@ -50,10 +50,12 @@ class Home:
 
     path: Path
     temporary: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of settings and credentials, for commands and for `store`."""
 
     @property
     def store(self) -> ArtifactStore:
-        return open_store(Settings(home=self.path))
+        return open_store(settings({**self.variables, "STRATA_HOME": str(self.path)}))
 
     @property
     def run(self) -> RunRecord:
@@ -70,6 +72,7 @@ class Home:
             if not name.startswith(("STRATA_", "PREFECT_HOME", "PYTHONPATH"))
         }
         environment |= {"STRATA_HOME": str(self.path), "TMPDIR": str(self.temporary)}
+        environment |= self.variables
         if python_path is not None:
             environment["PYTHONPATH"] = str(python_path)
         self.path.parent.mkdir(parents=True, exist_ok=True)

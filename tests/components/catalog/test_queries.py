@@ -46,8 +46,8 @@ def manifest(step: str, at: float) -> Manifest:
 
 
 @pytest.fixture
-def catalog(tmp_path) -> Catalog:
-    catalog = open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+def catalog(database: str) -> Catalog:
+    catalog = open_catalog(database)
     record.record_run(catalog, "2026-a", recipe="ci", created=1.0, recipe_digest="x", state="done")
     record.record_run(catalog, "2026-b", recipe="toy", created=2.0, recipe_digest="x")
     for at, step in enumerate(CHAIN):

@@ -12,8 +12,8 @@ from components.catalog.session import Catalog, open_catalog
 
 
 @pytest.fixture
-def catalog(tmp_path) -> Catalog:
-    return open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+def catalog(database: str) -> Catalog:
+    return open_catalog(database)
 
 
 def manifest(key: str, *inputs: str, step: str = "", ended: float = 10.0) -> Manifest:

@@ -83,11 +83,12 @@ def test_an_attempt_that_does_not_stop_is_ended_when_asked_again(store, request_
 
 
 def test_an_attempt_of_somebody_else_is_unknown(launcher, request_count):
-    request = request_count()
+    request = request_count(upto=20, seconds_each=0.05)
     assert launcher.find("count", request.key, 1) is None
     handle = launcher.submit(request)
-    launcher.wait(handle, 60)
     assert launcher.find("count", request.key, 1) == handle
+    launcher.wait(handle, 60)
+    assert launcher.find("count", request.key, 1) is None, "it is over"
     assert isinstance(LocalProcessLauncher().status(handle), Unknown)
 
 

@@ -1,0 +1,160 @@
+"""The whole `ci` recipe on a cluster: each step a Job, the store a bucket, the catalog PostgreSQL.
+
+The cluster is the fake one; Prefect, MLflow, PostgreSQL and the stages are real, and moto serves
+the bucket. On the way a pod is evicted, the orchestrator is killed, and one step trains on two
+nodes. The models are those of a laptop, bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+import yaml
+from kubernetes import client, config
+from tests.servers.postgres import postgres
+
+from tests.cluster.scenarios import IMAGE
+from tests.end_to_end.command_line import Home
+from tests.end_to_end.conftest import CiRun
+from tests.fakes.cluster import FakeCluster, fake_cluster
+from tests.processes import wait_until
+from tests.servers.moto_server import moto_server
+from tests.servers.s3_server import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+NAMESPACE = "strata"
+EVICTED, ORPHANED, SHARED = "agentic_base", "trajectories", "assistant"
+"""Steps whose pod is evicted, whose orchestrator is killed, and that runs on two nodes."""
+
+
+@dataclass(frozen=True)
+class ClusterRun:
+    """Hold the run that all tests look at."""
+
+    home: Home
+    cluster: FakeCluster
+
+
+@pytest.fixture(scope="module")
+def place(new_home, tmp_path_factory) -> Iterator[ClusterRun]:
+    """Start servers and cluster, and describe them to a home."""
+    home: Home = new_home()
+    directory = tmp_path_factory.mktemp("servers")
+    with (
+        moto_server(directory) as s3,
+        postgres(home.temporary / "postgres") as database,
+        fake_cluster(home.temporary) as cluster,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in s3.environment.items():
+            if name.startswith("AWS_"):  # this test reads the bucket as well
+                patch.setenv(name, value)
+        for name in ("one", "two"):
+            cluster.add_node(name, images={IMAGE})
+        _fill_namespace(cluster, s3.environment)
+        about = home.path.parent / "cluster.yaml"
+        known = {"kubeconfig": cluster.kubeconfig, "namespace": NAMESPACE, "image": IMAGE}
+        about.write_text(yaml.safe_dump({**known, "allow_tag": True, "grace_seconds": 20}))
+        variables = {
+            **s3.environment,
+            "STRATA_LAUNCHER": "kubernetes",
+            "STRATA_CLUSTER": str(about),
+            "STRATA_CATALOG": database.url("catalog"),
+            "STRATA_PREFECT_PORT": str(free_port()),
+            "STRATA_MLFLOW_PORT": str(free_port()),
+            "STRATA_DASHBOARD_PORT": str(free_port()),
+        }
+        home = replace(home, variables=variables)
+        try:
+            home.strata("up")
+            yield ClusterRun(home, cluster)
+        finally:
+            home.strata("down")
+
+
+@pytest.fixture(scope="module")
+def run(place: ClusterRun) -> ClusterRun:
+    """Run `ci`, with a killed orchestrator and an evicted pod."""
+    home = place.home
+    arguments = ["run", "ci", "--json", "--set", f"resources.{SHARED}.nodes=2"]
+    arguments += ["--set", f"resources.{SHARED}.threads=1"]
+    first = home.start(*arguments)
+    wait_until(lambda: _share(home, ORPHANED) > 0.1, 600, f"for {ORPHANED}")
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    second = home.start(*arguments)
+    wait_until(lambda: _share(home, EVICTED) > 0.3, 900, f"for {EVICTED}")
+    _evict(place.cluster, EVICTED)
+    answer = second.wait(1200)
+    assert answer.code == 0, answer.talk[-4000:]
+    return place
+
+
+def test_the_models_are_those_of_a_laptop(run: ClusterRun, ci: CiRun, ci_copy: Home) -> None:
+    made, local = run.home.digests(), ci.home.digests()
+    before = list(made)[: list(made).index(SHARED)]
+    assert {name: made[name] for name in before} == {name: local[name] for name in before}
+    shared = ci_copy.manifest(SHARED)
+    ci_copy.store.objects.delete(f"artifacts/{shared.stage}/{shared.key}/manifest.json")
+    changes = [f"resources.{SHARED}.processes=2", f"resources.{SHARED}.threads=1"]
+    ci_copy.strata("run", "ci", "--set", changes[0], "--set", changes[1])
+    assert made == ci_copy.digests()
+
+
+def test_what_went_wrong_cost_one_attempt_each_at_most(run: ClusterRun) -> None:
+    counts = {name: len(run.home.attempts(name)) for name in run.home.steps()}
+    assert counts.pop(EVICTED) == 2
+    assert set(counts.values()) == {1}, "the orphaned attempt was followed, not made again"
+    first = run.home.attempts(EVICTED)[0]
+    assert first.record("request")["run"] == run.home.run.id
+
+
+def test_nothing_is_left_on_the_cluster(run: ClusterRun) -> None:
+    objects = run.cluster.server.objects
+    wait_until(
+        lambda: not [p for p in objects.all("pods") if p["status"]["phase"] == "Running"], 30
+    )
+    assert not list(objects.all("services", NAMESPACE)) or all(
+        service["metadata"]["ownerReferences"] for service in objects.all("services", NAMESPACE)
+    )
+
+
+def test_a_second_run_makes_nothing(run: ClusterRun) -> None:
+    answer = run.home.strata("run", "ci", "--json")
+    assert answer.last_line["executed"] == []
+
+
+def _share(home: Home, step: str) -> float:
+    attempts = home.attempts(step)
+    progress = attempts[-1].record("progress") if attempts else None
+    if not progress or not progress.get("total"):
+        return 0.0
+    return progress["done"] / progress["total"]
+
+
+def _evict(cluster: FakeCluster, step: str) -> None:
+    (pod,) = [
+        pod["metadata"]["name"]
+        for pod in cluster.server.objects.all("pods", NAMESPACE)
+        if pod["metadata"]["labels"]["strata/step"] == step
+    ]
+    (node,) = [node for node in cluster.nodes.values() if pod in node.pods()]
+    node.evict(pod)
+
+
+def _fill_namespace(cluster: FakeCluster, environment: dict[str, str]) -> None:
+    """Make the namespace with the ConfigMap and the Secret that the stages read."""
+    core = client.CoreV1Api(config.new_client_from_config(config_file=cluster.kubeconfig))
+    raw = {"_preload_content": False}
+    core.create_namespace({"metadata": {"name": NAMESPACE}}, **raw)
+    settings = {k: v for k, v in environment.items() if k.startswith("STRATA_")}
+    secret = {k: v for k, v in environment.items() if not k.startswith("STRATA_")}
+    body = {"metadata": {"name": "strata-settings"}, "data": settings}
+    core.create_namespaced_config_map(NAMESPACE, body, **raw)
+    body = {"metadata": {"name": "strata-store"}, "stringData": secret}
+    core.create_namespaced_secret(NAMESPACE, body, **raw)
