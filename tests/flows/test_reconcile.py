@@ -19,24 +19,25 @@ from components.artifacts.store import open_store
 from components.catalog import queries
 from components.catalog.session import open_catalog
 from components.settings import Settings
-from flows.abandoned import Abandoned
+from flows.abandoned import Abandoned, Finding
 from flows.pulse import ask_to_stop, read_pulse
 from flows.reconcile import Reconciler
 from flows.run import carry_out, directly, make_plan
-from flows.runs import RunRecord, find_run, save_run
+from flows.runs import RunRecord, find_run, newest_first, save_run
+from tests.cluster import scenarios
+from tests.fakes.cluster import FakeCluster, fake_cluster
 from tests.processes import processes_of, wait_until
 from tests.sample_pipeline import job, unwatched
 
 SLOW = {"upto": 400, "seconds_each": 0.05}
 ORCHESTRATE = """
 import sys
-from pathlib import Path
-from components.settings import Settings
+from components.settings import settings as read
 from components.artifacts.store import open_store
 from flows.run import carry_out, directly, make_plan
 from tests.sample_pipeline import job, unwatched
-settings = Settings(home=Path(sys.argv[1]))
-asked = job(second={"upto": int(sys.argv[2]), "seconds_each": 0.05})
+settings = read()
+asked = job(second={"upto": int(sys.argv[1]), "seconds_each": 0.05})
 plan = make_plan(asked, open_store(settings))
 carry_out(asked, settings, plan, engine=directly, watcher=unwatched)
 """
@@ -63,16 +64,19 @@ def asked(upto: int):
 
 def orchestrate(settings: Settings, upto: int = 400) -> subprocess.Popen[bytes]:
     """Start a run in a process of its own; return once its second step counts."""
-    environment = {**os.environ, "STRATA_HOME": str(settings.home)}
-    arguments = [sys.executable, "-c", ORCHESTRATE, str(settings.home), str(upto)]
+    environment = {
+        **os.environ,
+        "STRATA_HOME": str(settings.home),
+        "STRATA_LAUNCHER": settings.launcher,
+        "STRATA_CLUSTER": settings.cluster,
+    }
+    arguments = [sys.executable, "-c", ORCHESTRATE, str(upto)]
     process = subprocess.Popen(arguments, env=environment)
     store = open_store(settings)
 
     def counts() -> bool:
         assert process.poll() is None
-        if not list(store.objects.names("runs")):
-            return False
-        step = find_run(store).steps.get("second")
+        step = next((run.steps.get("second") for run in newest_first(store)), None)
         if step is None or step.attempt is None or step.key is None:
             return False
         progress = store.attempt("count", step.key, step.attempt).record("progress") or {}
@@ -257,3 +261,182 @@ def test_an_orchestrator_gives_signs_of_life_and_stops_when_it_is_to(settings):
         .attempt("count", record_of(settings).steps["second"].key, 1)
         .has_resume_point()
     )
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with fake_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        running.add_node("steady", images={scenarios.IMAGE})
+        yield running
+
+
+@pytest.fixture
+def place(cluster: FakeCluster, tmp_path: Path) -> Iterator[scenarios.Place]:
+    with scenarios.place(cluster.kubeconfig, tmp_path) as made:
+        yield made
+    for node in cluster.nodes.values():
+        node.come_back()
+
+
+@pytest.fixture
+def on_cluster(place: scenarios.Place, tmp_path: Path) -> Settings:
+    about = tmp_path / "cluster.yaml"
+    about.write_text(place.settings().model_dump_json())  # JSON is YAML
+    home = tmp_path / "home"
+    return Settings(home=home, launcher="kubernetes", cluster=str(about))
+
+
+@pytest.fixture
+def watching(on_cluster: Settings) -> Iterator[Reconciler]:
+    with contextlib.closing(Reconciler(on_cluster, tell_nobody, look_seconds=0.2)) as made:
+        yield made
+
+
+def abandon(settings: Settings, upto: int = 400) -> None:
+    """Kill an orchestrator; its Job goes on."""
+    process = orchestrate(settings, upto)
+    process.kill()
+    process.wait()
+
+
+def closing(reconciler: Reconciler, seconds: float = 60) -> list[Finding]:
+    """Reconcile until the newest run is closed; return what was found then."""
+    findings: list[Finding] = []
+
+    def closed() -> bool:
+        findings[:] = reconciler.round()
+        return record_of(reconciler.settings).state != "running"
+
+    wait_until(closed, seconds)
+    return findings
+
+
+def node_of(cluster: FakeCluster, pod: str):
+    (node,) = [node for node in cluster.nodes.values() if pod in node.pods()]
+    return node
+
+
+def delete_pod(cluster: FakeCluster, place: scenarios.Place) -> None:
+    place.core.delete_namespaced_pod(place.pod(), place.namespace, _preload_content=False)
+
+
+def out_of_memory(cluster: FakeCluster, place: scenarios.Place) -> None:
+    node_of(cluster, place.pod()).oom(place.pod())
+
+
+def evict(cluster: FakeCluster, place: scenarios.Place) -> None:
+    node_of(cluster, place.pod()).evict(place.pod())
+
+
+def lose_node(cluster: FakeCluster, place: scenarios.Place) -> None:
+    node_of(cluster, place.pod()).vanish()
+
+
+def delete_job(cluster: FakeCluster, place: scenarios.Place) -> None:
+    jobs = [job["metadata"]["name"] for job in place.items("jobs")]
+    (name,) = [name for name in jobs if place.pod().startswith(name)]
+    place.batch.delete_namespaced_job(
+        name, place.namespace, propagation_policy="Background", _preload_content=False
+    )
+
+
+def pods_that_run(place: scenarios.Place) -> list[str]:
+    return [p["metadata"]["name"] for p in place.items("pods") if p["status"]["phase"] == "Running"]
+
+
+@pytest.fixture(autouse=True)
+def one_pod_at_a_time(monkeypatch):
+    """Let `Place.pod` name the pod that runs; ended Jobs keep theirs for a while."""
+
+    def running(place: scenarios.Place) -> str:
+        (name,) = pods_that_run(place)
+        return name
+
+    monkeypatch.setattr(scenarios.Place, "pod", running)
+
+
+def test_a_job_without_an_orchestrator_is_adopted(on_cluster, watching, place):
+    abandon(on_cluster, 120)
+    (alive,) = watching.round()
+    assert (alive.kind, alive.step, alive.attempt) == ("adopted", "second", 1)
+    assert record_of(on_cluster).state == "running"
+    assert len(pods_that_run(place)) == 1
+    step, run = closing(watching)
+    assert (step.kind, step.cause) == ("adopted", "it has committed its artifact")
+    assert run.cause.endswith("is gone; the same command continues it")
+    record = record_of(on_cluster)
+    assert (record.state, record.steps["second"].state) == ("stopped", "done")
+    assert said(on_cluster) == (["stopped"], ["done", "done"])
+    assert watching.round() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "run", "step", "attempt", "cause"),
+    [
+        (delete_pod, "stopped", "stopped", "stopped", "stopped at"),
+        (evict, "stopped", "stopped", "stopped", "evicted"),
+        (out_of_memory, "failed", "failed", "failed", "out of memory"),
+        (delete_job, "stopped", "stopped", "stopped", "stopped at"),
+        (lose_node, "stopped", "stopped", "stopped", "node lost"),
+    ],
+)
+def test_a_job_that_dies_unwatched_is_closed_with_its_cause(
+    cluster, place, on_cluster, watching, fault, run, step, attempt, cause
+):
+    abandon(on_cluster)
+    assert [each.kind for each in watching.round()] == ["adopted"]
+    fault(cluster, place)
+    findings = closing(watching)
+    assert cause in findings[0].cause
+    record = record_of(on_cluster)
+    assert (record.state, record.steps["second"].state) == (run, step)
+    assert said(on_cluster) == ([run], ["done", attempt])
+    assert record.steps["second"].cause.splitlines()[1:] == list(findings[0].lines)
+    assert watching.round() == []
+    for node in cluster.nodes.values():
+        node.come_back()
+    wait_until(lambda: not pods_that_run(place), 30)
+
+
+def test_a_cancelled_run_frees_its_place(on_cluster, watching, place):
+    abandon(on_cluster)
+    ask_to_stop(open_store(on_cluster), record_of(on_cluster).id)
+    closing(watching, 30)
+    assert record_of(on_cluster).cause == "cancelled"
+    wait_until(lambda: not pods_that_run(place), 30)
+    key = record_of(on_cluster).steps["second"].key
+    assert open_store(on_cluster).attempt("count", key, 1).has_resume_point()
+
+
+def test_an_older_attempt_is_fenced(on_cluster, watching, place):
+    abandon(on_cluster)
+    store = open_store(on_cluster)
+    key = record_of(on_cluster).steps["second"].key
+    store.new_attempt("count", key)
+    findings = watching.round()
+    assert ("fenced", "second", 1, "attempt 2 is newer") in [
+        (each.kind, each.step, each.attempt, each.cause) for each in findings
+    ]
+    wait_until(lambda: not pods_that_run(place), 30)
+
+
+def test_a_healthy_run_on_the_cluster_is_never_touched(cluster, on_cluster, watching, place):
+    process = orchestrate(on_cluster, 200)
+    cluster.api.away(2.0)
+    while process.poll() is None:
+        assert {each.kind for each in watching.round()} <= {"left"}
+    assert process.returncode == 0
+    record = record_of(on_cluster)
+    assert record.state == "done"
+    assert {step.attempt for step in record.steps.values()} == {1}
+
+
+def test_a_cluster_that_is_away_proves_nothing(cluster, on_cluster, watching):
+    abandon(on_cluster)
+    watching.round()
+    cluster.api.away(4.0)
+    kinds = {each.kind for each in watching.round()}
+    assert record_of(on_cluster).state == "running"
+    assert kinds <= {"left", "adopted"}
+    ask_to_stop(open_store(on_cluster), record_of(on_cluster).id)
+    closing(watching)
