@@ -1,6 +1,6 @@
 # `make` alone lists the verbs. Each does the set-up it needs; the second call skips it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format up down stack unstack clean
+.PHONY: help demo test bench soak lint format up down stack unstack clean
 
 READY := .venv/.ready
 STRATA := .venv/bin/strata
@@ -22,6 +22,9 @@ demo: $(READY) ## set up, start the servers, take real text through every stage,
 test: $(READY) ## set up and run all tests (ARGS="-k name" narrows them)
 	@infra/setup.sh system tests
 	$(PYTEST) $(ARGS)
+
+bench: $(READY) ## measure what benchmarks/ promises (minutes; the machine should be idle)
+	@for file in benchmarks/*.py; do echo "$$file"; .venv/bin/python $$file || exit 1; done
 
 soak: $(READY) ## measure the reliability goals in full, for hours (ARGS="--rows R2,R9 --seed 1")
 	@infra/setup.sh system tests

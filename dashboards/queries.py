@@ -126,7 +126,8 @@ def run_page(
         rows = list(connection.execute(query.limit(size).offset((page - 1) * size)).mappings())
         recipes = connection.scalars(sa.select(table.c.recipe).distinct().order_by(table.c.recipe))
         names = tuple(recipes)
-        counts = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+        counted = sa.select(table.c.state, sa.func.count()).group_by(table.c.state)
+        counts = counted.order_by(table.c.state)
         states = {row[0]: row[1] for row in connection.execute(counts)}
     if dead:
         alive = states.pop("running") - len(dead)
@@ -279,7 +280,7 @@ def runs_using(catalog: Catalog, key: str, limit: int = 20) -> list[tuple[str, s
         sa.select(run.c.id, run.c.recipe, run.c.created)
         .join(step, step.c.run_id == run.c.id)
         .where(step.c.key == key)
-        .order_by(run.c.created.desc())
+        .order_by(run.c.created.desc(), run.c.id, step.c.position)
         .limit(limit)
     )
     with catalog.read() as connection:

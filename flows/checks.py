@@ -124,18 +124,30 @@ def store(here: Settings) -> Result:
 
 
 def catalog(here: Settings) -> Result:
-    """Check that the catalog opens; one that is not there yet is well."""
+    """Check that the catalog answers and has the newest schema; one that is not there yet is
+    well.
+    """
     if here.catalog_url.startswith("sqlite:///"):
         path = Path(here.catalog_url.removeprefix("sqlite:///"))
         if not path.exists():
             return "ok", "made by the first run", ""
-    from components.catalog.session import open_catalog
+    from components.catalog.session import condition
+    from components.catalog.tables import HEAD
 
     try:
-        open_catalog(here.catalog_url).close()
+        seen = condition(here.catalog_url)
     except StageFailure as error:
-        return "fault", str(error), "move it aside, then `strata catalog rebuild`"
-    return "ok", here.catalog_url.partition("@")[2] or here.catalog_url, ""
+        found, _, repair = str(error).partition("\nFix: ")
+        return "fault", found, repair or "move it aside, then `strata catalog rebuild`"
+    where = f"{seen.server}, {seen.url}"
+    if seen.revision is None:
+        return "ok", f"{where}, empty: the first run makes it", ""
+    if seen.revision == HEAD:
+        return "ok", f"{where}, revision {HEAD}", ""
+    found = f"{where}, revision {seen.revision} where this version has {HEAD}"
+    if seen.revision > HEAD:
+        return "fault", found, "upgrade Strata, or point STRATA_CATALOG elsewhere"
+    return "note", found, "strata db upgrade, or the next run does it"
 
 
 def servers(here: Settings) -> Result:
@@ -146,7 +158,9 @@ def servers(here: Settings) -> Result:
     try:
         prefect = prefect_url(here)
         if running(here) is not None or here.prefect:
-            return "ok", f"Prefect {prefect or 'not well'}, MLflow {mlflow_uri(here)}", ""
+            versions = {name: metadata.version(name) for name in ("prefect", "mlflow")}
+            found = f"Prefect {versions['prefect']} {prefect or 'not well'}"
+            return "ok", f"{found}, MLflow {versions['mlflow']} {mlflow_uri(here)}", ""
     except StageFailure as error:
         return "fault", str(error), "start it, or unset STRATA_PREFECT"
     ports = {

@@ -38,8 +38,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "deploy": ("flows.commands.servers:deploy", "Make Prefect deployments, with a schedule."),
         "doctor": ("flows.commands.doctor:doctor", "Check this machine and say what to repair."),
         "reconcile": (
-            "flows.commands.reconcile:reconcile",
-            "Close dead runs, adopt living steps, fence strays.",
+            "flows.commands.reconcile:command",
+            "Close runs whose process died, and tidy the cluster.",
         ),
         "gc": ("flows.commands.gc:gc", "Give back the space of what no run needs any more."),
     },
@@ -60,6 +60,10 @@ SUBCOMMANDS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "catalog": (
         "Work on the catalog.",
         {"rebuild": ("flows.commands.servers:rebuild_catalog", "Make it again from the store.")},
+    ),
+    "db": (
+        "Work on the catalog's database.",
+        {"upgrade": ("flows.commands.servers:upgrade_db", "Bring its schema up to date.")},
     ),
     "mlflow": (
         "Work on what MLflow shows.",

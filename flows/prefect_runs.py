@@ -63,6 +63,17 @@ def close_flow_run(settings: Settings, record: RunRecord, *, cancelled: bool) ->
     return False
 
 
+def was_cancelled(settings: Settings, record: RunRecord) -> bool:
+    """Return whether somebody cancelled a run's flow run; False where Prefect cannot be asked."""
+    with suppress(httpx.HTTPError, ObjectNotFound, StageFailure):
+        url = prefect_url(settings)
+        if url is not None:
+            with talking(url) as client:
+                state = client.read_flow_run(UUID(record.links["prefect_flow_run"])).state
+                return state is not None and state.type in _CANCELLED
+    return False
+
+
 def resubmit(settings: Settings, record: RunRecord) -> str:
     """Ask for a deployment's run again, once for each flow run that died; return the new one's id.
 

@@ -17,20 +17,21 @@ from typing import Any
 
 from components.artifacts.store import Attempt, open_store
 from components.catalog import queries
+from components.catalog.rebuild import tell_again
 from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode
 from components.execution.launch import Ended, Handle, Launcher, Reason, Running, Status, Unknown
 from components.settings import Settings
 from flows.abandoned import Abandoned, Finding, found, tell_servers, write_attempt
 from flows.pulse import is_to_stop
-from flows.register import Register, said_to_run
+from flows.register import Register
 from flows.run import open_launcher
 from flows.runs import RunRecord, StepRecord, load_run, newest_first, run_lock
 from flows.verdict import LOOK_SECONDS, orchestrator_lives, verdict
 
 RECENT_RUNS = 50
 """Newest runs that are looked at besides those which the catalog says run."""
-ORPHAN_SECONDS = 60.0
+SETTLED_SECONDS = 45.0
 """Time after the end of a run for which what it started may still be ending."""
 
 
@@ -64,11 +65,14 @@ class Reconciler:
         """
         self._unseen.clear()
         self._looked_at.clear()
-        said_runs, said_attempts = ([only], []) if only else said_to_run(self.settings.catalog_url)
+        said_runs, said_attempts = (
+            ([only], []) if only else queries.said_to_run(self.settings.catalog_url)
+        )
         findings: list[Finding] = []
         for record in self._open_runs(said_runs, 0 if only else RECENT_RUNS):
             findings += self._look_at_run(record, dry_run)
         if not only:
+            findings += self._look_at_catalog(said_runs, dry_run)
             findings += self._look_at_jobs(said_runs, dry_run)
             findings += self._look_at_attempts(said_attempts, dry_run)
         findings += [Finding("left", cause=cause) for cause in sorted(self._unseen)]
@@ -97,7 +101,7 @@ class Reconciler:
         attempts = {name: self._attempt_of(record, step) for name, step in running.items()}
         ends = {name: self._end_of(attempt) for name, attempt in attempts.items()}
         self._looked_at |= {(a.key, a.number) for a in attempts.values() if a is not None}
-        cancelled = is_to_stop(self.store, record.id)
+        cancelled = is_to_stop(self.store, record.id) or self._was_cancelled(record)
         run = Abandoned(self.settings, self.store, record, attempts, ends, cancelled)
         if dry_run:
             return run.findings()
@@ -115,6 +119,13 @@ class Reconciler:
             return []
         self._tell(run)
         return findings
+
+    def _was_cancelled(self, record: RunRecord) -> bool:
+        if not record.links.get("prefect_flow_run"):
+            return False
+        from flows.prefect_runs import was_cancelled
+
+        return was_cancelled(self.settings, record)
 
     def _attempt_of(self, record: RunRecord, step: StepRecord) -> Attempt | None:
         """Return the attempt that a running step of a run is at; None before its first."""
@@ -144,6 +155,18 @@ class Reconciler:
             except StageFailure as error:
                 self._unseen.add(str(error))
         return self._launcher
+
+    def _look_at_catalog(self, said: list[str], dry_run: bool) -> list[Finding]:
+        """Tell the catalog the end of runs that it missed while its database was away."""
+        findings: list[Finding] = []
+        for run_id in said:
+            record = load_run(self.store, run_id)
+            if record is None or record.state == "running" or not _settled(record):
+                continue
+            findings.append(Finding("closed", run_id, cause="the catalog had missed its end"))
+            if not dry_run:
+                tell_again(self.settings.catalog_url, self.store, run_id)
+        return findings
 
     def _look_at_jobs(self, said: list[str], dry_run: bool) -> list[Finding]:
         """End the Jobs that should not run."""
@@ -182,9 +205,7 @@ class Reconciler:
         if newest > handle.attempt:
             return f"attempt {newest} is newer"
         record = load_run(self.store, run_id)
-        if record is None or record.state == "running" or record.ended is None:
-            return ""
-        if time.time() - record.ended < ORPHAN_SECONDS:
+        if record is None or record.state == "running" or not _settled(record):
             return ""
         if any(_wants(other, handle.key) for other in self._open_runs(said)):
             return ""
@@ -210,6 +231,11 @@ class Reconciler:
                 write_attempt(register, attempt, status)
                 register.close()
         return findings
+
+
+def _settled(record: RunRecord) -> bool:
+    """Return whether a run has ended so long ago that whoever ended it is done."""
+    return record.ended is not None and time.time() - record.ended > SETTLED_SECONDS
 
 
 def _wants(record: RunRecord, key: str) -> bool:

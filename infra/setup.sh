@@ -100,6 +100,10 @@ set_up_system() {
     ceph="ceph-mon ceph-osd radosgw faketime openssl"
     command -v radosgw >/dev/null 2>&1 && command -v faketime >/dev/null 2>&1 || install $ceph ||
         die "the tests of object stores need Ceph: run  apt-get install $ceph  as root"
+    # A wheel brings PostgreSQL, but not for every Python.
+    .venv/bin/python -c 'import importlib.util as u; exit(not u.find_spec("pgserver"))' 2>/dev/null ||
+        ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install postgresql ||
+        die "the tests of the catalog need PostgreSQL: run  apt-get install postgresql  as root"
 }
 
 case "${1:-}" in

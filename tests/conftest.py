@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import Postgres
 
 MAY_SKIP = ("gpu", "cluster")
 """Markers of tests that need hardware or a control plane which CI does not have."""
@@ -35,6 +38,15 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("STRATA_HOME", str(home))
         patch.setenv("PREFECT_HOME", str(home / "prefect"))
         yield home
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Run one PostgreSQL server for all tests that do not stop it; each has its own database."""
+    from tests.servers.postgres import postgres
+
+    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True)

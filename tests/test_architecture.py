@@ -102,7 +102,7 @@ ONLY_IN = {
         "components/catalog/",
         "components/tracking/mlflow.py",  # names the failure of its database
         "dashboards/queries.py",
-        "flows/register.py",
+        "flows/catalog_queue.py",
     ),
     "alembic": ("components/catalog/",),
     "daft": ("components/corpus/",),
@@ -132,8 +132,8 @@ NO_CONSTRUCTION_IN = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 UNSEEN_DEPENDENCIES = {
     "fastapi": "pinned: newer ones break Prefect's server, which pip check does not notice",
-    "psycopg": "SQLAlchemy loads it for a catalog on PostgreSQL",
     "jinja2": "transformers renders chat templates with it but does not require it",
+    "psycopg": "SQLAlchemy loads it by its name in the URL of the catalog",
 }
 
 HEAVY = (

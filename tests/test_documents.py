@@ -98,7 +98,7 @@ def test_mentioned_command_exists(document: str, command: str) -> None:
 def test_every_make_verb_mentioned_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     verbs = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert len(verbs) <= 12, "a verb too many: twelve are what a newcomer can read"
+    assert len(verbs) <= 13, "a verb too many: thirteen are what a newcomer can read"
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         used = set(re.findall(r"`make ([a-z]+)", text))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from components.artifacts.store import open_store
-from components.contract import NotFound, Resources
+from components.contract import BadInput, NotFound, Resources
 from components.settings import Settings
 from flows.cost import Cost
 from flows.jobs import job_of
 from flows.pipeline import train_agentic_llm
-from flows.recipe import RECIPES, STEP_FIELDS, Recipe, shipped
+from flows.recipe import RECIPES, STEP_FIELDS, Recipe, resolve, shipped
 from flows.run import make_plan
 
 FOLDER = Path(__file__).parents[1] / "flows" / "recipes"
@@ -97,6 +97,15 @@ def test_resources_fall_back_to_the_family_and_the_default():
     assert recipe.resources_of("agent") == Resources()
     with pytest.raises(ValueError, match=r"did you mean agent\?"):
         shipped("toy").but(resources={"default": Resources(), "agnet": Resources()})
+
+
+def test_zero_is_refused_beside_muon_before_anything_runs():
+    with pytest.raises(BadInput, match="set matrix_learning_rate=null, or parallel=data"):
+        resolve("ci", assignments=["resources.assistant.parallel=zero2"])
+    changes = ["resources.assistant.parallel=zero2", "assistant.matrix_learning_rate=null"]
+    recipe = resolve("ci", assignments=changes)
+    assert recipe.assistant.matrix_learning_rate is None
+    assert recipe.resources_of("assistant").parallel == "zero2"
 
 
 def test_the_pipeline_is_readable_on_one_screen():

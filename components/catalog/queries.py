@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from components.catalog import tables
-from components.catalog.session import Catalog
-from components.contract import BadInput, NotFound
+from components.catalog.session import Catalog, open_catalog
+from components.contract import BadInput, NotFound, StageFailure
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def unfinished_run(catalog: Catalog, recipe_digest: str) -> Run | None:
     query = (
         sa.select(table)
         .where(table.c.recipe_digest == recipe_digest)
-        .order_by(table.c.created.desc())
+        .order_by(table.c.created.desc(), table.c.id)
         .limit(1)
     )
     found = _rows(catalog, Run, query)
@@ -202,17 +204,23 @@ def attempts_of_run(catalog: Catalog, run_id: str) -> list[AttemptRow]:
     """List the attempts at every key that a run's steps have, oldest first."""
     table = tables.attempts
     keys = sa.select(tables.step_runs.c.key).where(tables.step_runs.c.run_id == run_id)
-    query = sa.select(table).where(table.c.key.in_(keys)).order_by(table.c.started, table.c.number)
+    order = (table.c.started.nulls_first(), table.c.key, table.c.number)
+    query = sa.select(table).where(table.c.key.in_(keys)).order_by(*order)
     return _rows(catalog, AttemptRow, query)
 
 
-def running(catalog: Catalog) -> tuple[list[str], list[AttemptRow]]:
-    """Return the runs, by id, and the attempts that are said to run."""
+def said_to_run(url: str) -> tuple[list[str], list[AttemptRow]]:
+    """Return which runs, by id, and which attempts are said to run; none while the database is
+    away.
+    """
     runs, attempts = tables.pipeline_runs, tables.attempts
-    with catalog.read() as connection:
-        ids = connection.scalars(sa.select(runs.c.id).where(runs.c.state == "running")).all()
-        query = sa.select(attempts).where(attempts.c.state == "running")
-        return list(ids), _select(connection, AttemptRow, query)
+    try:
+        with closing(open_catalog(url)) as catalog, catalog.read() as connection:
+            ids = connection.scalars(sa.select(runs.c.id).where(runs.c.state == "running")).all()
+            query = sa.select(attempts).where(attempts.c.state == "running")
+            return list(ids), _select(connection, AttemptRow, query)
+    except (SQLAlchemyError, StageFailure):
+        return [], []
 
 
 def artifact(catalog: Catalog, key: str) -> ArtifactRow:
@@ -244,7 +252,9 @@ def artifacts(
         query = query.where(table.c.stage == stage)
     if step is not None:
         query = query.where(table.c.step == step)
-    return _rows(catalog, ArtifactRow, query.order_by(table.c.created.desc()).limit(limit))
+    return _rows(
+        catalog, ArtifactRow, query.order_by(table.c.created.desc(), table.c.key).limit(limit)
+    )
 
 
 def artifact_of_step(catalog: Catalog, run_id: str, step: str) -> ArtifactRow | None:
@@ -306,7 +316,8 @@ def _walk(
 ) -> tuple[set[str], list[InputRow]]:
     seen, frontier = {start}, {start}
     edges: list[InputRow] = []
-    query = sa.select(tables.artifact_inputs)
+    table = tables.artifact_inputs
+    query = sa.select(table).order_by(table.c.key, table.c.position)
     while frontier:
         found = _select(connection, InputRow, query.where(known.in_(frontier)))
         edges += found

@@ -1,11 +1,13 @@
 """Write the catalog; only flows call this.
 
 Every function is an upsert, so that a rerun, the reconciler and `rebuild` may say the same thing
-again. Fields that are not given keep their value.
+again. Fields that are not given keep their value. What PostgreSQL could not hold is replaced on
+both databases: NUL characters and halves of surrogate pairs in text, NaN and infinity in JSON.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, Unpack
@@ -90,22 +92,23 @@ def finish_run(
     state: RunState,
     *,
     cause: str | None = None,
+    ended: float | None = None,
     seconds: float | None = None,
 ) -> None:
-    """Close a run: its end is now, and `seconds` is the time that was worked on it, without
-    `seconds` all the time since it was created.
+    """Close a run: its end is now unless `ended` says another time, and `seconds` is the time that
+    was worked on it, without `seconds` all the time since it was created.
     """
     runs = tables.pipeline_runs
-    now = time.time()
+    end = time.time() if ended is None else ended
     with catalog.write() as connection:
         connection.execute(
             sa.update(runs)
             .where(runs.c.id == run_id)
             .values(
                 state=state,
-                ended=now,
-                seconds=now - runs.c.created if seconds is None else seconds,
-                cause=cause,
+                ended=end,
+                seconds=end - runs.c.created if seconds is None else seconds,
+                cause=_storable(cause),
                 pid=None,
             )
         )
@@ -134,7 +137,7 @@ def record_attempt(
 def record_artifact(catalog: Catalog, manifest: Manifest, uri: str = "") -> None:
     """Say that an artifact is committed; `uri` is where its files lie."""
     inputs = tables.artifact_inputs
-    values = {
+    values: dict[str, Any] = {
         "stage": manifest.stage,
         "step": manifest.step,
         "digest": manifest.digest,
@@ -166,22 +169,48 @@ def record_artifact(catalog: Catalog, manifest: Manifest, uri: str = "") -> None
             connection.execute(sa.insert(inputs), rows)
 
 
-def condemn_artifact(catalog: Catalog, key: str) -> None:
-    """Say that an artifact was found damaged and set aside; recording it again lifts that."""
+def condemn_artifact(catalog: Catalog, key: str, found: float | None = None) -> None:
+    """Say that an artifact was found damaged and set aside, now unless `found` says another time;
+    recording it again lifts that.
+    """
     artifacts = tables.artifacts
+    when = time.time() if found is None else found
     with catalog.write() as connection:
         connection.execute(
-            sa.update(artifacts).where(artifacts.c.key == key).values(condemned=time.time())
+            sa.update(artifacts).where(artifacts.c.key == key).values(condemned=when)
         )
 
 
 def event(
-    catalog: Catalog, name: str, /, *, run_id: str | None, step: str | None = None, **details: Any
+    catalog: Catalog,
+    name: str,
+    /,
+    *,
+    run_id: str | None,
+    step: str | None = None,
+    at: float | None = None,
+    **details: Any,
 ) -> None:
-    """Append something that happened once; `details` is anything JSON can hold."""
-    row = {"time": time.time(), "run_id": run_id, "step": step, "name": name, "details": details}
+    """Append something that happened once; `details` is anything JSON can hold.
+
+    With its time `at` it may be said again: a row of that time, run and name is not doubled.
+    """
+    events = tables.events
+    row = {
+        "time": time.time() if at is None else at,
+        "run_id": run_id,
+        "step": step,
+        "name": name,
+        "details": _storable(details),
+    }
+    same = sa.select(events.c.id).where(
+        events.c.run_id.is_not_distinct_from(run_id),
+        events.c.name == name,
+        events.c.time == row["time"],
+    )
     with catalog.write() as connection:
-        connection.execute(sa.insert(tables.events), row)
+        if at is None or connection.execute(same).first() is None:
+            connection.execute(sa.insert(events), row)
 
 
 def _upsert(
@@ -192,9 +221,22 @@ def _upsert(
     defaults: Mapping[str, Any],
 ) -> None:
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table).values({**defaults, **changes, **key})
-    if changes:
-        statement = statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
+    given: dict[str, Any] = {name: _storable(value) for name, value in changes.items()}
+    statement = make(table).values({**defaults, **given, **key})
+    if given:
+        statement = statement.on_conflict_do_update(index_elements=list(key), set_=given)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(key))
     connection.execute(statement)
+
+
+def _storable(value: Any, *, inside: bool = False) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(k): _storable(v, inside=True) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(each, inside=True) for each in value]
+    if inside and isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

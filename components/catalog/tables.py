@@ -3,6 +3,7 @@
 Times are UNIX seconds, as in the store's records. An attempt belongs to a key, not to a run,
 because two runs that need one artifact share its attempts; `attempts.run_id` names the run that
 started it. An artifact has no foreign key to a step: a cached artifact is older than the run.
+JSON is kept as it was written, not as PostgreSQL's JSONB, which forgets the order of keys.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest revision under `migrations/versions`; a test compares the two."""
 
 metadata = MetaData(
@@ -32,8 +32,6 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_name)s",
     }
 )
-
-Json = JSON().with_variant(JSONB(), "postgresql")
 
 pipeline_runs = Table(
     "pipeline_runs",
@@ -45,7 +43,7 @@ pipeline_runs = Table(
     Column("ended", Float(53)),
     Column("seconds", Float(53)),
     Column("recipe_digest", String(64), nullable=False, index=True),
-    Column("resolved_config", Json, nullable=False),
+    Column("resolved_config", JSON, nullable=False),
     Column("flow_run_id", Text),
     Column("mlflow_run_id", Text),
     Column("host", Text),
@@ -98,7 +96,7 @@ artifacts = Table(
     Column("created", Float(53), nullable=False),
     Column("seconds", Float(53), nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("facts", Json, nullable=False),
+    Column("facts", JSON, nullable=False),
     Column("uri", Text, nullable=False),
     Column("run_id", String(64)),
     Column("attempt", Integer, nullable=False),
@@ -125,6 +123,6 @@ events = Table(
     Column("run_id", String(64)),
     Column("step", String(128)),
     Column("name", String(64), nullable=False),
-    Column("details", Json, nullable=False),
+    Column("details", JSON, nullable=False),
     Index("ix_events_run_id", "run_id", "id"),
 )

@@ -115,6 +115,38 @@ class ClusterApi:
         )
         return (found or {}).get("items") or []
 
+    def version(self) -> str:
+        """Return the cluster's version."""
+        answer = self._ask("the cluster", client.VersionApi(self._core.api_client).get_code)
+        return answer["gitVersion"]
+
+    def may(self, verb: str, group: str, resource: str, subresource: str) -> bool:
+        """Return whether these credentials may do something in the namespace."""
+        asked = {
+            "namespace": self._namespace,
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+        }
+        review: Any = {"spec": {"resourceAttributes": asked}}
+        rights = client.AuthorizationV1Api(self._core.api_client)
+        answer = self._ask("the rights", rights.create_self_subject_access_review, review)
+        return bool(answer["status"]["allowed"])
+
+    def missing_for_stages(self) -> list[str]:
+        """Return which of ConfigMap and Secret is not there, as far as it may be looked at."""
+        wanted = [
+            ("configmaps", self._core.read_namespaced_config_map, self._cluster.env_config_map),
+            ("secrets", self._core.read_namespaced_secret, self._cluster.env_secret),
+        ]
+        missing: list[str] = []
+        for resource, read, name in wanted:
+            may = self.may("get", "", resource, "")
+            if may and self._ask(name, read, name, self._namespace, missing=True) is None:
+                missing.append(f"{resource.removesuffix('s')} {name}")
+        return missing
+
     def refusals(self, job: str) -> list[str]:
         """Return why the Job's pods could not be made, as the events say."""
         found = self._ask(

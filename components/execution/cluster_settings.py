@@ -60,7 +60,7 @@ class ClusterSettings(_Part):
     """Account of the stages' pods; it needs no rights, and its token is not mounted."""
     env_secret: str = "strata-store"
     """Secret whose entries become variables: the credentials of the store."""
-    env_config_map: str = "strata-settings"
+    env_config_map: str = "strata-store"
     """ConfigMap whose entries become variables: STRATA_STORE and the like."""
     gpu_resource: str = "nvidia.com/gpu"
     """Name by which the cluster hands out GPUs: `nvidia.com/gpu` or `amd.com/gpu`."""

@@ -52,7 +52,7 @@ def labels_of(request: StageRequest) -> dict[str, str]:
     """Return the labels of everything that is made for a request."""
     return {
         "app.kubernetes.io/managed-by": MANAGER,
-        "app.kubernetes.io/name": "strata-stage",
+        "app.kubernetes.io/name": "stage",
         "strata/run": _label(request.run),
         "strata/step": _label(request.step),
         "strata/stage": _label(request.stage),

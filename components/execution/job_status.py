@@ -87,13 +87,17 @@ def pod_end(pod: Object) -> Ended | None:
     return Ended(code, describe(code))
 
 
+_CONSEQUENCES = (Reason.STOPPED, Reason.SERVICE_AWAY)
+"""Ends of a pod that another pod's end may have caused: asked to stop, or its peer went away."""
+
+
 def first_end(pods: Iterable[Object]) -> Ended | None:
     """Return the end that decides: the earliest failure that is no mere consequence of another.
 
     When one pod of a step fails, the others are asked to stop.
     """
     ends = [
-        (end.reason is Reason.STOPPED, _finished(pod), pod_index(pod), end)
+        (end.reason in _CONSEQUENCES, _finished(pod), pod_index(pod), end)
         for pod in pods
         if (end := pod_end(pod)) is not None and end.code != ExitCode.DONE
     ]

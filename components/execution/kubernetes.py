@@ -118,13 +118,18 @@ class KubernetesLauncher:
         try:
             job = job or self._api.job(name)
             if job is None:
-                return self._settle(handle, self._deleted(handle))
+                gone = Ended(ExitCode.KILLED, "its Job was deleted", Reason.DELETED)
+                return self._settle(handle, self._own_end(handle) or gone)
             status = job_status(job, self._pods(name), time.time(), self._cluster.start_seconds)
             if isinstance(status, Running) and status.waiting.startswith("its pod is not"):
                 status = self._refused(job, status)
         except TryAgain:
             return Unknown()
-        return self._settle(handle, status) if isinstance(status, Ended) else status
+        if not isinstance(status, Ended):
+            return status
+        if status.reason is Reason.LOST:  # its pod is gone, and with it what the pod would tell
+            status = self._own_end(handle) or status
+        return self._settle(handle, status)
 
     def wait(self, handle: Handle, timeout: float) -> Status:
         """Return the status, after `timeout` seconds or as soon as the attempt is over."""
@@ -199,14 +204,14 @@ class KubernetesLauncher:
         pods = list(self._seen["pods"].objects.values())
         return [pod for pod in pods if _job_of(pod) == job]
 
-    def _deleted(self, handle: Handle) -> Ended:
-        """Return how an attempt ended whose Job is gone: as its own result says, if it has one."""
+    def _own_end(self, handle: Handle) -> Ended | None:
+        """Return how an attempt ended by its own account in the store; None where it left none."""
         attempt = self._attempt(handle)
         result = attempt.record("result")
-        if result is not None:
-            code = int(result["code"])
-            return Ended(code, cause(attempt, code) if code else "")
-        return Ended(ExitCode.KILLED, "its Job was deleted", Reason.DELETED)
+        if result is None:
+            return None
+        code = int(result["code"])
+        return Ended(code, cause(attempt, code) if code else "")
 
     def _refused(self, job: Object, status: Running) -> Status:
         """Tell why a Job has no pod yet; one whose pods are refused for long is over."""

@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.distributed as dist
 
 from components.contract import StageContext, StageFailure
+from components.training.parallel import from_each_rank
 
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -55,8 +55,7 @@ class WeightWatch:
         if self._context.world_size == 1:
             return
         mine = torch.tensor([self._sum, weight_sum(self._weights)])
-        found = [torch.zeros_like(mine) for _ in range(self._context.world_size)]
-        dist.all_gather(found, mine)
+        found = from_each_rank(mine, self._context)
         guilty = suspects([(int(before), int(now)) for before, now in found])
         if guilty:
             ranks = ", ".join(map(str, guilty))

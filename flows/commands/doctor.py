@@ -22,14 +22,21 @@ class Finding:
 
 
 def doctor(*, json: bool = False) -> None:
-    """Check Python, packages, sandbox, disk, catalog, servers and ports; exits 3 on a fault.
+    """Check Python, packages, sandbox, disk, store, catalog, servers, ports, and the cluster where
+    one is set; exits 3 on a fault.
 
     Parameters
     ----------
     json
         Print JSON.
     """
-    findings = [Finding(name, *check(settings())) for name, check in CHECKS.items()]
+    here = settings()
+    checks = dict(CHECKS)
+    if here.launcher == "kubernetes" or here.cluster:
+        from flows.cluster_checks import cluster
+
+        checks["cluster"] = cluster
+    findings = [Finding(name, *check(here)) for name, check in checks.items()]
     if json:
         emit([asdict(finding) for finding in findings])
     else:

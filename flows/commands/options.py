@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -41,6 +41,16 @@ class RunOptions:
     verify: bool = False
     """Check every byte of what is reused; without it names and sizes are checked here."""
     dry_run: bool = False
-    """Print the plan and end."""
+    """Print the plan and end; with the launcher kubernetes, every manifest as YAML."""
+    launcher: Literal["", "local_process", "kubernetes"] = ""
+    """How steps are started; without it, as STRATA_LAUNCHER says."""
+    here: bool = False
+    """Orchestrate from this machine although a cluster carries the steps out."""
     json: bool = False
     """Print one JSON object as the last line of standard output."""
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings with the launcher that was asked for."""
+        return (
+            settings.model_copy(update={"launcher": self.launcher}) if self.launcher else settings
+        )

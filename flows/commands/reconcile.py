@@ -8,9 +8,10 @@ from typing import Any
 from components.settings import settings
 from flows.abandoned import Finding
 from flows.commands.output import emit, say
+from flows.reconcile import Reconciler, to_json
 
 
-def reconcile(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) -> None:
+def command(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) -> None:
     """Compare run records, Jobs and heartbeats, and set right what is wrong.
 
     Parameters
@@ -22,8 +23,6 @@ def reconcile(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) 
     json
         Print JSON: one list of findings for each time.
     """
-    from flows.reconcile import Reconciler, to_json
-
     here = settings()
     reconciler = Reconciler(here)
     told: list[Finding] = []

@@ -44,9 +44,12 @@ def run(
     recipe
         Name of a recipe: ci, toy, small or two_billion.
     """
-    here = settings()
+    here = options.settings(settings())
     chosen = changes.apply_to(recipe, here)
-    return carry_out_and_report(job_of(chosen, **_job_options(options)), here, options)
+    job = job_of(chosen, **_job_options(options))
+    if here.launcher == "kubernetes" and not (options.here or options.dry_run):
+        return _hand_over(job, here, changes, options)
+    return carry_out_and_report(job, here, options)
 
 
 def rerun(
@@ -67,7 +70,7 @@ def rerun(
     set
         One change, STEP.FIELD=VALUE; may be repeated.
     """
-    here = settings()
+    here = options.settings(settings())
     record = find_run(open_store(here), name)
     recipe = Recipe.model_validate(record.resolved)
     assignments = [read_assignment(text) for text in set or []]
@@ -106,6 +109,9 @@ def carry_out_and_report(job: Job, here: Settings, options: RunOptions) -> int:
     plan = make_plan(job, store)
     if options.verify:
         plan = _verified(job, store, plan)
+    if options.dry_run and here.launcher == "kubernetes":
+        _print_manifests(job, here, plan)
+        return 0
     if options.dry_run:
         if options.json:
             emit([step.to_json() for step in plan.steps.values()])
@@ -115,6 +121,43 @@ def carry_out_and_report(job: Job, here: Settings, options: RunOptions) -> int:
     say(plan_table(plan))
     outcome = _with_repairs(job, here, plan)
     report(store, outcome, time.time() - started, as_json=options.json)
+    return 0
+
+
+def _print_manifests(job: Job, here: Settings, plan: Plan) -> None:
+    """Print what a cluster would be sent, as YAML documents."""
+    import yaml
+
+    from components.execution.cluster_settings import read_cluster
+    from flows.manifests import render
+
+    # Nothing is sent, so a tag does for the image.
+    cluster = read_cluster(here).model_copy(update={"allow_tag": True})
+    made = render(job, plan, cluster, here.store_uri)
+    print(yaml.safe_dump_all(made, sort_keys=False), end="")
+    say(f"{len(made)} manifests; a key of zeros is not known before the steps ahead are made")
+
+
+def _hand_over(job: Job, here: Settings, changes: Changes, options: RunOptions) -> int:
+    """Submit the run to a worker and follow it; leaving ends nothing."""
+    from flows.submission import follow, submit
+
+    started = time.time()
+    if changes.file is not None:
+        raise BadInput(
+            "a file of changes stays on this machine: write them as --set, or use --here"
+        )
+    assignments = [*filter(None, here.set.split(";")), *changes.set]
+    flow_run = submit(here, job.name, assignments, until=options.until, new=options.new)
+    say("submitted; Ctrl-C leaves it running, `strata status` looks, `strata cancel` ends it")
+    try:
+        record = follow(here, flow_run, say)
+    except KeyboardInterrupt:
+        say("\nleft; the run goes on")
+        return 0
+    if record is not None:
+        outcome = Outcome(record, seconds=record.seconds, links=record.links)
+        report(open_store(here), outcome, time.time() - started, as_json=options.json)
     return 0
 
 

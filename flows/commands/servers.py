@@ -1,4 +1,6 @@
-"""`strata up`, `down`, `deploy`, `catalog rebuild`, `mlflow rebuild`: the services around a run."""
+"""`strata up`, `down`, `deploy`, `catalog rebuild`, `mlflow rebuild`, `db upgrade`: the services
+around a run.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +93,26 @@ def rebuild_catalog(*, json: bool = False) -> None:
         emit(counts)
     else:
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def upgrade_db(*, json: bool = False) -> None:
+    """Bring the catalog's schema up to date; rows stay, and many may do so at once.
+
+    Parameters
+    ----------
+    json
+        Print JSON: the database and its revision before and after.
+    """
+    from components.catalog.session import condition, open_catalog
+
+    url = settings().catalog_url
+    before = condition(url).revision
+    open_catalog(url).close()
+    after = condition(url)
+    if json:
+        emit({"database": after.url, "before": before, "after": after.revision})
+    else:
+        print(f"{after.url}: revision {after.revision}, before {before or 'empty'}")
 
 
 def rebuild_mlflow() -> None:

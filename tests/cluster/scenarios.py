@@ -141,7 +141,7 @@ def place(kubeconfig: str, directory: Path) -> Generator[Place]:
     namespace = f"strata-test-{time.time_ns() % 10**9}"
     raw = {"_preload_content": False}
     core.create_namespace({"metadata": {"name": namespace}}, **raw)
-    settings = {"metadata": {"name": "strata-settings"}, "data": {"STRATA_SLOTS": "1"}}
+    settings = {"metadata": {"name": "strata-store"}, "data": {"STRATA_SLOTS": "1"}}
     core.create_namespaced_config_map(namespace, settings, **raw)
     secret = {"metadata": {"name": "strata-store"}, "stringData": {"AWS_ACCESS_KEY_ID": "none"}}
     core.create_namespaced_secret(namespace, secret, **raw)

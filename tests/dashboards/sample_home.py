@@ -75,9 +75,9 @@ class SampleHome:
     """Manifests by `<variant>/<step>`."""
 
 
-def build(home: Path, *, now: float | None = None) -> SampleHome:
-    """Write the home and return it."""
-    settings = Settings(home=home)
+def build(home: Path, *, now: float | None = None, catalog: str = "") -> SampleHome:
+    """Write the home and return it; `catalog` is a URL where it is not the home's own file."""
+    settings = Settings(home=home, catalog=catalog)
     sample = SampleHome(
         settings, open_store(settings), open_catalog(settings.catalog_url), now or time.time()
     )

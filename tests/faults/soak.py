@@ -32,6 +32,7 @@ ROWS = {
     "R11": ("bad_batches", 50),
     "R12": ("corruption", 100),
     "R16": ("full_disk", 50),
+    "R20": ("migrations", 50),
 }
 """Module beside this one whose `measure` a row is, and its n in full."""
 

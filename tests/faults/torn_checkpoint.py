@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from components.training.resume import newest_resume_point, save_resume_point
+from components.training.resume import ResumeWriter, newest_resume_point
 from tests.components.training.sample_inputs import make_context
 from tests.faults.figure import Figure
 from tests.faults.forks import fork
@@ -79,19 +79,21 @@ def save_for_ever(directory: Path, said: Path, first: int) -> None:
     """Save one point after another and write down when each save begins and when it is over."""
     torch.set_num_threads(1)
     context = make_context(directory)
+    writer = ResumeWriter(context)
     file = os.open(said, os.O_WRONLY)
     for step in count(first):
         os.pwrite(file, SAID.pack(step, step - 1), 0)
-        tensors = {"x": torch.full((VALUES,), float(step))}
-        save_resume_point(context, step, tensors, {"step": step})
+        writer.save(step, [("x", torch.full((VALUES,), float(step)))], {"step": step})
+        writer.wait()
         os.pwrite(file, SAID.pack(step, step), 0)
 
 
 def found_damage(place: Path, number: int, draws: random.Random) -> bool:
     """Damage the newer of two points; tell whether it was set aside and the older one taken."""
     context = make_context(place)
-    for step in (1, 2):
-        save_resume_point(context, step, {"x": torch.full((100,), float(step))}, {"step": step})
+    with ResumeWriter(context) as writer:
+        for step in (1, 2):
+            writer.save(step, [("x", torch.full((100,), float(step)))], {"step": step})
     newest = context.resume / "step-00000002"
     victim = draws.choice(sorted(newest.iterdir()))
     content = bytearray(victim.read_bytes())

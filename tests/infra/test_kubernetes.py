@@ -12,7 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.settings import settings
+from components.execution.cluster_settings import read_cluster
+from components.settings import Settings, settings
+from flows.cluster_checks import RIGHTS
 from tests.pod_security import containers, violations
 
 KUBERNETES = Path(__file__).parents[2] / "infra/kubernetes"
@@ -25,7 +27,7 @@ READ = {"get", "list", "watch"}
 ALLOWED = {
     "jobs": READ | {"create", "patch", "delete"},
     "services": READ | {"create", "patch", "delete"},
-    "pods": READ,
+    "pods": READ | {"delete"},
     "events": READ,
     "pods/log": {"get"},
 }
@@ -281,3 +283,28 @@ def test_no_gpu_where_no_overlay_gives_one(overlay):
     (quota,) = of_kind(overlay, "ResourceQuota")
     gpus = int(quota["spec"]["hard"]["requests.nvidia.com/gpu"])
     assert gpus == 0 if overlay == "kind" else gpus > 0
+
+
+@every_overlay
+def test_the_role_grants_what_the_launcher_asks_for(overlay):
+    (role,) = of_kind(overlay, "Role")
+    granted = {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    for verb, group, resource, sub in RIGHTS:
+        assert (verb, group, f"{resource}/{sub}" if sub else resource) in granted
+
+
+@every_overlay
+def test_the_launcher_reads_its_description_and_finds_what_it_names(overlay, tmp_path):
+    maps = {each["metadata"]["name"]: each["data"] for each in of_kind(overlay, "ConfigMap")}
+    (tmp_path / "cluster.yaml").write_text(maps["strata-cluster"]["cluster.yaml"])
+    found = read_cluster(Settings(cluster=str(tmp_path / "cluster.yaml")))
+    assert found.namespace == "strata"
+    assert found.env_config_map in maps
+    accounts = {each["metadata"]["name"] for each in of_kind(overlay, "ServiceAccount")}
+    assert found.service_account in accounts

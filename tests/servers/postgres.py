@@ -1,124 +1,245 @@
-"""A real PostgreSQL server for tests, from the binaries that the `pgserver` wheel carries.
+"""A real PostgreSQL server on loopback, for tests that stop it, kill it and start it again.
 
-PostgreSQL refuses to run as root; a test that does gives the server's files to `nobody`.
+The programs come from the wheel `pgserver`, or from Debian's `postgresql` where Python has no such
+wheel. A server must not run as root: there it runs as nobody, who keeps the right to pass through
+root's directories. Nothing is flushed to the disk, but what is committed outlives a killed server.
+
+    with postgres(tmp_path) as server:
+        catalog = open_catalog(server.url("catalog"))
 """
 
 from __future__ import annotations
 
-import itertools
+import atexit
+import importlib.util
 import os
 import pwd
-import secrets
 import shutil
+import signal
+import stat
 import subprocess
-from collections.abc import Generator
+import tempfile
+import time
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import util
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import psycopg
+from psycopg import sql
 
-from tests.servers.s3_server import free_port
+from tests.servers.s3_server import DIES_WITH_US, free_port
 
-USER = "strata"
+USER, PASSWORD = "strata", "secret-of-the-tests"
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "dynamic_shared_memory_type": "mmap",  # a killed server leaves nothing in /dev/shm
+    "jit": "off",
+    "autovacuum": "off",
+    # Not the defaults of a C locale, so that nothing relies on them.
+    "timezone": "Asia/Kolkata",
+}
 
 
-class PostgresServer:
-    """Hold one server on a loopback port; it asks for a password."""
+@dataclass
+class Postgres:
+    """Hold a server, which keeps its port and its databases while it is down."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.port = free_port()
-        self.password = secrets.token_hex(8)
-        self._numbers = itertools.count()
-        found = util.find_spec("pgserver")
-        assert found is not None
-        assert found.origin is not None
-        self._installed = Path(found.origin).parent
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    made: set[str] = field(default_factory=set[str])
+    starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    """The one thread that starts it: a server that dies with us dies with the thread it is of."""
 
-    def make(self) -> None:
-        """Create the server's files."""
-        self.directory.mkdir(parents=True)
-        secret = self.directory / "password"
-        secret.write_text(self.password)
-        if os.geteuid() == 0:
-            # Where the environment lies, nobody may not pass; here everybody may.
-            for name in ("pgserver", "pgserver.libs"):
-                found = self._installed.with_name(name)
-                shutil.copytree(found, self.directory / name, symlinks=True)
-            self._installed = self.directory / "pgserver"
-            nobody = pwd.getpwnam("nobody")
-            for path in (self.directory, secret):
-                os.chown(path, nobody.pw_uid, nobody.pw_gid)
-        options = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={USER}"]
-        data = ["--pgdata", str(self.directory / "data"), "--pwfile", str(secret), "--no-sync"]
-        self._run("initdb", *data, *options)
+    def url(self, name: str, *, template: str = "template1") -> str:
+        """Return the URL of a database, which is made where this server has none of that name."""
+        if name not in self.made:
+            self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+            self.made.add(name)
+        return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def drop(self, name: str) -> None:
+        """Remove a database and throw out whoever uses it."""
+        self._execute("DROP DATABASE {} WITH (FORCE)", name)
+        self.made.discard(name)
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
-        options = f"-p {self.port} -h 127.0.0.1 -k '' -c fsync=off -c max_connections=200"
-        self._control("start", "-w", "-o", options, "-l", str(self.directory / "log"))
+        """Start the server and return once it answers."""
+        settings = {**SETTINGS, "port": str(self.port)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        # A killed server's note names a process that may be someone else by now.
+        (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+        with (self.directory / "postgres.log").open("ab") as log:
+            self.process = self.starter.submit(
+                subprocess.Popen,
+                [
+                    *_as_nobody(),
+                    *(_program("postgres"), "-D", str(self.directory / "data"), *options),
+                ],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            ).result()
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            told = (self.directory / "postgres.log").read_text()[-2000:]
+            assert self.process.poll() is None, f"the server ended by itself:\n{told}"
+            assert time.monotonic() < deadline, f"the server does not answer:\n{told}"
+            time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop the server; connections are cut."""
-        self._control("stop", "-w", "-m", "fast")
+        """Stop the server; whoever is connected is thrown out, and what is open is rolled back."""
+        self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Stop it as a power cut does; the next start recovers what was committed."""
-        self._control("stop", "-w", "-m", "immediate")
+        """End the server as a crash of its machine does: nobody is told, nothing is tidied up."""
+        self._end(signal.SIGKILL)
 
-    def url(self, name: str = "", template: str = "template1") -> str:
-        """Make a database, with a name of its own without one, and return its URL."""
-        name = name or f"test_{next(self._numbers)}"
-        with self.connect() as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        return self.url_of(name)
+    def restart(self) -> None:
+        """Stop the server and start it again."""
+        self.stop()
+        self.start()
 
-    def url_of(self, name: str) -> str:
-        """Return the URL of a database, whether or not it exists."""
-        return f"postgresql+psycopg://{USER}:{self.password}@127.0.0.1:{self.port}/{name}"
+    def _end(self, how: signal.Signals) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        family = [process.pid, *_children(process.pid)]
+        process.send_signal(how)
+        if how is signal.SIGKILL:
+            for pid in family[1:]:
+                _kill(pid)
+        process.wait(60)
+        _wait_until_gone(family[1:])
 
-    def connect(self, name: str = "postgres") -> psycopg.Connection[Any]:
-        """Open a plain connection."""
+    def _answers(self) -> bool:
+        try:
+            self._connect("postgres").close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _connect(self, name: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
             user=USER,
-            password=self.password,
+            password=PASSWORD,
             dbname=name,
             autocommit=True,
+            connect_timeout=5,
         )
 
-    def _control(self, verb: str, *options: str) -> None:
-        self._run("pg_ctl", verb, "-D", str(self.directory / "data"), *options)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        who: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.geteuid() == 0 else {}
-        with (self.directory / "programs.log").open("ab") as log:
-            done = subprocess.run(
-                [str(self._installed / "pginstall/bin" / program), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                check=False,
-                **who,
-            )
-        told = (self.directory / "programs.log").read_text(errors="replace")
-        assert done.returncode == 0, told[-2000:]
+    def _execute(self, statement: str, *names: str) -> None:
+        with self._connect("postgres") as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 @contextmanager
-def postgres(directory: Path) -> Generator[PostgresServer]:
-    """Run a server in a new directory until the context is left.
-
-    A server that root starts runs as nobody, so every directory above must let anybody pass.
-    """
-    server = PostgresServer(directory)
-    server.make()
-    server.start()
+def postgres(directory: Path) -> Generator[Postgres]:
+    """Make a server under `directory` and run it until the context is left."""
+    place = directory / "postgres"
+    place.mkdir(parents=True)
+    if os.geteuid() == 0:
+        shutil.chown(place, "nobody")
+    password = place / "password"
+    password.write_text(PASSWORD)
+    password.chmod(0o644)
+    made = subprocess.run(
+        [
+            *_as_nobody(),
+            _program("initdb"),
+            *("-D", str(place / "data"), "-U", USER, f"--pwfile={password}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
+        ],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    server = Postgres(place, free_port())
     try:
+        server.start()
         yield server
     finally:
         server.kill()
+        server.starter.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _program(name: str) -> str:
+    wheel = importlib.util.find_spec("pgserver")
+    places = [
+        Path(place) / "pginstall/bin"
+        for place in (wheel and wheel.submodule_search_locations) or ()
+    ]
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join(map(str, places)))
+    assert found, f"no {name}: pip install pgserver, or apt-get install postgresql"
+    everybody_may = all(parent.stat().st_mode & stat.S_IXOTH for parent in Path(found).parents)
+    if os.geteuid() == 0 and not everybody_may:
+        return str(_copy_of(Path(found).parents[2]) / "pginstall/bin" / name)
+    return found
+
+
+@cache
+def _copy_of(wheel: Path) -> Path:
+    """Copy the wheel to where nobody may go, and return its package there."""
+    place = Path(tempfile.mkdtemp(prefix="strata-postgres-wheel-"))
+    place.chmod(0o755)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    for part in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, place / part.name, symlinks=True)
+    return place / wheel.name
+
+
+def _as_nobody() -> tuple[str, ...]:
+    if os.geteuid() != 0:
+        return DIES_WITH_US
+    nobody = pwd.getpwnam("nobody")
+    return (
+        *DIES_WITH_US,
+        f"--reuid={nobody.pw_uid}",
+        f"--regid={nobody.pw_gid}",
+        *("--clear-groups", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"),
+    )
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except OSError:
+        return []
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _wait_until_gone(pids: Iterable[int]) -> None:
+    # A server that starts while an old one's processes hold its memory refuses to.
+    for pid in pids:
+        while _lives(pid):
+            time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

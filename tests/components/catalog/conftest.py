@@ -1,30 +1,31 @@
-"""A new database for each test: a file, or one of a real PostgreSQL server."""
+"""A new database for each test, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers.postgres import PostgresServer, postgres
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run one server for all tests, where a server that root starts may enter."""
-    place = Path(tempfile.mkdtemp(prefix="strata-postgres-"))
-    place.chmod(0o755)
-    with postgres(place / "server") as server:
-        yield server
-    shutil.rmtree(place, ignore_errors=True)
+from components.catalog.session import Catalog, open_catalog
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of an empty database."""
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Name an empty database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'catalog.db'}"
-    return request.getfixturevalue("postgres_server").url()
+        yield f"sqlite:///{tmp_path / 'catalog.db'}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = f"catalog_{secrets.token_hex(4)}"
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def empty_catalog(catalog_url: str) -> Iterator[Catalog]:
+    """Open a catalog in which nothing is written yet."""
+    catalog = open_catalog(catalog_url)
+    yield catalog
+    catalog.close()

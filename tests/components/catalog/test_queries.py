@@ -6,7 +6,7 @@ import pytest
 
 from components.artifacts.manifest import FileRecord, InputRecord, Manifest
 from components.catalog import queries, record
-from components.catalog.session import Catalog, open_catalog
+from components.catalog.session import Catalog
 from components.contract import BadInput, NotFound
 
 CHAIN = {"corpus": (), "tokenizer": ("corpus",), "shards": ("corpus", "tokenizer")}
@@ -46,8 +46,8 @@ def manifest(step: str, at: float) -> Manifest:
 
 
 @pytest.fixture
-def catalog(database: str) -> Catalog:
-    catalog = open_catalog(database)
+def catalog(empty_catalog: Catalog) -> Catalog:
+    catalog = empty_catalog
     record.record_run(catalog, "2026-a", recipe="ci", created=1.0, recipe_digest="x", state="done")
     record.record_run(catalog, "2026-b", recipe="toy", created=2.0, recipe_digest="x")
     for at, step in enumerate(CHAIN):

@@ -15,6 +15,7 @@ from components.contract import Resources
 from components.settings import Settings
 from flows.attempts import StepFailed
 from flows.run import Job, carry_out, directly, make_plan
+from tests.catalog_contents import contents
 from tests.sample_stages import COUNT, TABLE, CountConfig
 
 
@@ -35,42 +36,21 @@ def carry(settings: Settings, *, fail: str = "") -> None:
     carry_out(job, settings, plan, engine=directly, watcher=lambda _: contextlib.nullcontext())
 
 
-def everything(url: str):
-    catalog = open_catalog(url)
-    runs = queries.runs(catalog)
-    steps = [step for run in runs for step in queries.steps(catalog, run.id)]
-    attempts = sorted(
-        {
-            (a.key, a.number, a.state, a.exit_code, a.cause, a.step, a.run_id)
-            for run in runs
-            for a in queries.attempts_of_run(catalog, run.id)
-        }
-    )
-    artifacts = sorted(queries.artifacts(catalog), key=lambda a: a.key)
-    edges = [edge for a in artifacts for edge in queries.inputs(catalog, a.key)]
-    catalog.close()
-    return (
-        [(r.id, r.state, r.cause, r.recipe_digest) for r in runs],
-        steps,
-        attempts,
-        artifacts,
-        edges,
-    )
-
-
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
+def settings(tmp_path: Path, catalog_url: str) -> Settings:
+    return Settings(home=tmp_path / "home", catalog=catalog_url)
 
 
-def test_rebuild_equals_what_the_runs_wrote_failures_included(settings, tmp_path):
+def test_rebuild_equals_what_the_runs_wrote_failures_included(settings):
     carry(settings)
     with pytest.raises(StepFailed):
         carry(settings, fail="bad_input")
-    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
-    counts = rebuild(open_catalog(fresh), open_store(settings))
+    written = contents(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url)
+    counts = rebuild(catalog, open_store(settings))
+    catalog.close()
     assert counts == {"runs": 2, "attempts": 3, "artifacts": 2}
-    assert everything(fresh) == everything(settings.catalog_url)
+    assert contents(settings.catalog_url) == written
 
 
 def test_rebuild_removes_what_the_store_does_not_know(settings):

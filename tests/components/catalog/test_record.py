@@ -8,12 +8,12 @@ import pytest
 
 from components.artifacts.manifest import FileRecord, InputRecord, Manifest
 from components.catalog import queries, record
-from components.catalog.session import Catalog, open_catalog
+from components.catalog.session import Catalog
 
 
 @pytest.fixture
-def catalog(database: str) -> Catalog:
-    return open_catalog(database)
+def catalog(empty_catalog: Catalog) -> Catalog:
+    return empty_catalog
 
 
 def manifest(key: str, *inputs: str, step: str = "", ended: float = 10.0) -> Manifest:
@@ -110,3 +110,29 @@ def test_threads_that_write_at_once_lose_nothing(catalog):
         thread.join()
     assert len(queries.steps(catalog, "r")) == 25
     assert len(queries.events(catalog, "r")) == 100
+
+
+def test_what_a_database_cannot_hold_is_replaced(catalog):
+    facts = {"z": float("nan"), "a": ["x\0", float("-inf"), "\ud800"], "n": 1e-9}
+    record.record_run(catalog, "r", resolved_config=facts, cause="cut\0off \ud800")
+    record.event(catalog, "beat", run_id="r", said="\0")
+    run = queries.run(catalog, "r")
+    assert run.cause == "cut\ufffdoff ?"
+    assert list(run.resolved_config.items()) == [
+        ("z", None),
+        ("a", ["x\ufffd", None, "?"]),
+        ("n", 1e-9),
+    ]
+    assert queries.events(catalog, "r")[0].details == {"said": "\ufffd"}
+
+
+def test_an_event_that_is_said_again_is_not_doubled(catalog):
+    for _ in range(2):
+        record.event(catalog, "condemned", run_id="r", at=5.0, problem="torn")
+        record.event(catalog, "condemned", run_id=None, at=5.0)
+    record.event(catalog, "condemned", run_id="r", at=6.0)
+    assert [(e.run_id, e.time) for e in queries.events(catalog)] == [
+        ("r", 5.0),
+        (None, 5.0),
+        ("r", 6.0),
+    ]

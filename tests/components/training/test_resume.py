@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from components.contract import StageContext
-from components.training.resume import ResumeWriter, newest_resume_point
+from components.training.resume import DTYPES, ResumeWriter, newest_resume_point
 from tests.components.training.sample_inputs import make_context
 
 
@@ -122,3 +122,79 @@ def test_killed_in_the_middle_of_a_save_the_last_point_is_whole(tmp_path: Path) 
     assert point.step >= acknowledged
     assert (point.tensors["x"] == float(point.step)).all()
     assert not list((tmp_path / "a" / "resume").glob("*.corrupt"))
+
+
+def test_training_goes_on_with_its_tensors_while_a_point_is_written(tmp_path: Path) -> None:
+    """The copy is made before `save` returns, and serves the next point too."""
+    context = make_context(tmp_path)
+    live = torch.ones(1_000_000)
+    with ResumeWriter(context) as writer:
+        for step in (1, 2, 3):
+            writer.save(step, [("x", live)], {"step": step})
+            live += 1
+    for step in (3, 2):
+        point = newest_resume_point(context, at_most=step)
+        assert point is not None
+        assert point.values == {"step": step}
+        assert (point.tensors["x"] == float(step)).all()
+
+
+def save_in_vain(context: StageContext, last: str) -> None:
+    """Save where nothing can be written, and do something else."""
+    with ResumeWriter(context) as writer:
+        writer.save(1, [("x", torch.zeros(1))], {})
+        if last == "save":
+            writer.save(2, [("x", torch.zeros(1))], {})
+        elif last == "wait":
+            writer.wait()
+        elif last == "fail":
+            raise KeyError("tells more")
+
+
+def test_what_goes_wrong_while_writing_is_raised_at_the_next_chance(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    context.resume.write_text("in the way")
+    for last in ("save", "wait", "leave"):
+        with pytest.raises(OSError, match="resume"):
+            save_in_vain(context, last)
+    with pytest.raises(KeyError, match="tells more"):
+        save_in_vain(context, "fail")
+
+
+def test_a_full_disk_names_the_point_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    save_resume_point(context, 1, {"x": torch.ones(1)}, {})
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from tests.components.training.sample_inputs import make_context
+from tests.components.training.test_resume import save_resume_point
+from dataclasses import replace
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+context = make_context(Path(sys.argv[1]))
+context = replace(context, resume=Path(sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    save_resume_point(context, 2, {"x": torch.zeros(1 << 20)}, {})
+except OSError as error:
+    print(error.filename)
+"""
+    argv = [sys.executable, "-c", code, str(tmp_path / "other"), str(context.resume)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == str(context.resume / "unfinished-00000002")
+    assert steps_in(context.resume) == ["step-00000001"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_library_reads_what_is_written_here(tmp_path: Path, dtype: torch.dtype) -> None:
+    context = make_context(tmp_path)
+    tensors = {"odd": torch.tensor([0, 1, 2]).to(dtype), "one": torch.ones((), dtype=dtype)}
+    tensors |= {"empty": torch.ones(0, 3, dtype=dtype), "wide": torch.zeros(2, 2)}
+    save_resume_point(context, 1, tensors, {})
+    point = newest_resume_point(context)
+    assert point is not None
+    assert sorted(point.tensors) == sorted(tensors)
+    for name, tensor in tensors.items():
+        assert point.tensors[name].dtype == tensor.dtype
+        assert torch.equal(point.tensors[name], tensor)
