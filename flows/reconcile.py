@@ -218,9 +218,10 @@ class Reconciler:
         findings: list[Finding] = []
         for row in said:
             record = load_run(self.store, row.run_id or "-")
-            current = record is not None and record.state == "running" and _is_at(record, row)
-            if record is None or current or (row.key, row.number) in self._looked_at:
+            if record is None or (row.key, row.number) in self._looked_at:
                 continue
+            if _is_at(record, row) and not _settled(record):
+                continue  # its orchestrator says how it ended, or has just said so
             attempt = self.store.attempt(row.stage, row.key, row.number)
             status = self._end_of(attempt)
             if not isinstance(status, Ended):

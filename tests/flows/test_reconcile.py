@@ -424,7 +424,8 @@ def test_a_healthy_run_on_the_cluster_is_never_touched(cluster, on_cluster, watc
     process = orchestrate(on_cluster, 200)
     cluster.api.away(2.0)
     while process.poll() is None:
-        assert {each.kind for each in watching.round()} <= {"left"}
+        found = watching.round()
+        assert {each.kind for each in found} <= {"left"}, found
     assert process.returncode == 0
     record = record_of(on_cluster)
     assert record.state == "done"
