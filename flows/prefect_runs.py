@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed
@@ -101,7 +102,10 @@ def resubmit(settings: Settings, record: RunRecord) -> str:
 
 def _close_tasks(client: SyncPrefectClient, flow_run: FlowRun, record: RunRecord) -> None:
     chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
-    for task_run in client.read_task_runs(flow_run_filter=chosen, limit=MOST_TASKS):
+    found = client.read_task_runs(
+        flow_run_filter=chosen, sort=TaskRunSort.NAME_ASC, limit=MOST_TASKS
+    )
+    for task_run in found:
         step = record.steps.get(task_run.name)
         if _is_final(task_run.state):
             continue
