@@ -25,7 +25,15 @@ from tests.servers.moto_server import moto_server
 from tests.servers.postgres import postgres
 from tests.servers.s3_server import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.cluster,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(
+        "CLUSTER_SCENARIO" not in os.environ,
+        reason="takes eight minutes on two cores: CLUSTER_SCENARIO=1 runs it",
+    ),
+]
 
 NAMESPACE = "strata"
 EVICTED, ORPHANED, SHARED = "agentic_base", "trajectories", "assistant"

@@ -22,7 +22,7 @@ from components.model.transformer import YoutuModel, initialize
 from components.tracking.journal import read_journal
 from components.training.loop import Training, train
 from components.training.loss import Batch, next_token_loss
-from components.training.optimizer import Optimizer, OptimizerSettings
+from components.training.optimizer import OptimizerSettings
 from components.training.schedule import Schedule
 from tests.faults.figure import Figure
 from tests.faults.ranks import SHAPE, on_ranks
@@ -96,7 +96,7 @@ def one_rank(place: Path, context: StageContext, course: Course) -> dict[str, An
     initialize(model, 0)
     training = Training(
         model=model,
-        optimizer=Optimizer(model, OptimizerSettings(0.01, 0.02)),
+        optimizer=OptimizerSettings(0.01, 0.02),
         schedule=Schedule(course.steps),
         batch=Batches(course, context.rank),
         rows=lambda _step: ROWS,

@@ -3,7 +3,8 @@ together.
 
 Real servers, each behind a proxy that plays the fault; a run of four torch-free steps under the
 real launcher. The run must end with every step made by its first attempt. What MLflow then shows
-must equal the journals, point by point, within a minute of the last fault's end.
+must equal the journals, point by point, within a minute of the last fault's end, and what stands in
+the catalog must be what `strata catalog rebuild` makes of the store.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from components.tracking.journal import metric_points
 from flows.runs import RunRecord, find_run
 from flows.server_processes import Server, free_port, python_environment
 from flows.server_programs import server_programs
+from tests.catalog_contents import contents, rebuilt
 from tests.faults.figure import Figure
 from tests.faults.long_run import STEPS_A_SECOND
 from tests.faults.proxy import FAULTS, Fault, Proxy
 from tests.processes import wait_until
 from tests.servers.moto_server import moto_server
+from tests.servers.postgres import postgres
 
 ROOT = Path(__file__).parents[2]
 AWAY_SECONDS, WELL_SECONDS = 30.0, 5.0
@@ -86,8 +89,8 @@ def measure(n: int, seed: int, place: Path, away: float = AWAY_SECONDS) -> Figur
         n=n,
         figure=f"exit code {code}, {gaps.again} steps tried again or lost; {gaps.missing} of "
         f"{gaps.points} points missing, {gaps.double} double, whole {gaps.seconds:.0f} s after the "
-        "last fault",
-        holds=code == 0 and not (gaps.again or gaps.missing or gaps.double),
+        f"last fault; the catalog differs in {', '.join(gaps.catalog) or 'nothing'}",
+        holds=code == 0 and not (gaps.again or gaps.missing or gaps.double or gaps.catalog),
     )
 
 
@@ -118,6 +121,8 @@ class Gaps:
     missing: int = 0
     double: int = 0
     seconds: float = 0.0
+    catalog: tuple[str, ...] = ()
+    """What differs between the catalog and one that is made from the store."""
 
     @classmethod
     def after(cls, settings: Settings, returned: float) -> Gaps:
@@ -127,6 +132,8 @@ class Gaps:
         expected = journalled(store, record)
         again = sum(step.attempt != 1 for step in record.steps.values()) + (record.state != "done")
         gaps = cls(again, sum(expected.values()))
+        written, made = contents(settings.catalog), rebuilt(settings.catalog, store)
+        gaps.catalog = tuple(kind for kind in made if written[kind] != made[kind])
         deadline = time.monotonic() + LATEST_SECONDS
         while True:
             shown = in_mlflow(settings, record)
@@ -178,8 +185,10 @@ def services(place: Path) -> Generator[Services]:
     inside = Settings(home=home, prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
     with ExitStack() as stack:
         bucket = stack.enter_context(moto_server(place))
-        upstream = {**ports, "store": int(bucket.endpoint.rpartition(":")[2])}
-        proxies = {name: Proxy(port) for name, port in upstream.items()}
+        database = stack.enter_context(postgres(place))
+        at = {"store": int(bucket.endpoint.rpartition(":")[2]), "database": database.port}
+        upstream = {**ports, **at}
+        proxies = {name: Proxy(port, http=name != "database") for name, port in upstream.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
         allowed = f"127.0.0.1:{proxies['mlflow'].port},127.0.0.1:{ports['mlflow']},127.0.0.1"
@@ -196,6 +205,9 @@ def services(place: Path) -> Generator[Services]:
             "PYTHONPATH": str(ROOT),
             "STRATA_HOME": str(home),
             "STRATA_S3_ENDPOINT": proxies["store"].url,
+            "STRATA_CATALOG": database.url("catalog").replace(
+                f":{database.port}/", f":{proxies['database'].port}/"
+            ),
             "STRATA_PREFECT": f"{proxies['prefect'].url}/api",
             "STRATA_MLFLOW": proxies["mlflow"].url,
         }

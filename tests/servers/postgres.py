@@ -14,6 +14,7 @@ import atexit
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import stat
@@ -59,8 +60,11 @@ class Postgres:
     starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     """The one thread that starts it: a server that dies with us dies with the thread it is of."""
 
-    def url(self, name: str, *, template: str = "template1") -> str:
-        """Return the URL of a database, which is made where this server has none of that name."""
+    def url(self, name: str = "", *, template: str = "template1") -> str:
+        """Return the URL of a database, which is made where it was not asked for before; without a
+        name it is a new one.
+        """
+        name = name or f"unnamed_{secrets.token_hex(4)}"
         if name not in self.made:
             self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
             self.made.add(name)
