@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.artifacts.store import ArtifactStore, Attempt
+from components.catalog.rebuild import tell_again
 from components.catalog.record import AttemptState
 from components.execution.launch import Ended, Handle, Launcher, Reason, Running, Status, Unknown
 from components.settings import Settings
@@ -102,6 +103,8 @@ class Abandoned:
         Jobs are ended with `launcher`. Returns the findings.
         """
         findings = self.findings()
+        # A catalog that was away, or is another one, may not know the run at all.
+        tell_again(self.settings.catalog_url, self.store, self.record.id)
         register = Register(self.store, self.record, self.settings.catalog_url)
         try:
             for name, end in self.ends.items():

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from components.artifacts.store import ArtifactStore
-from components.contract import TryAgain
+from components.contract import StageFailure
 from flows.context import Run
 
 BEAT_SECONDS = 3.0
@@ -72,7 +72,7 @@ def pulse(run: Run) -> Generator[None]:
 def _keep_beating(run: Run, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
         # A full disk or a store that is away is the steps' business, not this thread's.
-        with suppress(OSError, TryAgain):
+        with suppress(OSError, StageFailure):
             _beat(run)
             if is_to_stop(run.store, run.id) and not run.stop.is_set():
                 run.stop.set()

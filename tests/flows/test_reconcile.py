@@ -20,6 +20,7 @@ from components.catalog import queries
 from components.catalog.session import open_catalog
 from components.settings import Settings
 from flows.abandoned import Abandoned, Finding
+from flows.cli import main
 from flows.pulse import ask_to_stop, read_pulse
 from flows.reconcile import Reconciler
 from flows.run import carry_out, directly, make_plan
@@ -398,14 +399,21 @@ def test_a_job_that_dies_unwatched_is_closed_with_its_cause(
     wait_until(lambda: not pods_that_run(place), 30)
 
 
-def test_a_cancelled_run_frees_its_place(on_cluster, watching, place):
+def test_a_cancelled_run_frees_its_place(on_cluster, place, monkeypatch, capsys):
+    for name in ("home", "launcher", "cluster"):
+        monkeypatch.setenv(f"STRATA_{name.upper()}", str(getattr(on_cluster, name)))
     abandon(on_cluster)
-    ask_to_stop(open_store(on_cluster), record_of(on_cluster).id)
-    closing(watching, 30)
-    assert record_of(on_cluster).cause == "cancelled"
-    wait_until(lambda: not pods_that_run(place), 30)
-    key = record_of(on_cluster).steps["second"].key
+    assert main(["cancel"]) == 0
+    assert "has stopped" in capsys.readouterr().out
+    record = record_of(on_cluster)
+    assert (record.state, record.cause) == ("stopped", "cancelled")
+    assert pods_that_run(place) == []
+    key = record.steps["second"].key
     assert open_store(on_cluster).attempt("count", key, 1).has_resume_point()
+    assert main(["cancel"]) == 2
+    assert "is stopped: there is nothing to stop" in capsys.readouterr().err
+    assert main(["reconcile", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
 
 
 def test_an_older_attempt_is_fenced(on_cluster, watching, place):
