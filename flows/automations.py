@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contract import BadInput, EnvironmentMissing, NotFound
 from components.settings import Settings
-from flows.prefect_client import prefect_client
+from flows.prefect_client import talking_to
 from flows.servers import prefect_url
 
 if TYPE_CHECKING:
@@ -51,10 +51,13 @@ def automate(settings: Settings, notify: str) -> None:
         )
 
     async def make() -> None:
-        async with prefect_client(url) as client:
+        from prefect.client.orchestration import get_client
+
+        async with get_client() as client:
             await ensure(client, notify)
 
-    asyncio.run(make())
+    with talking_to(url):
+        asyncio.run(make())
 
 
 async def ensure(client: PrefectClient, notify: str = "") -> None:

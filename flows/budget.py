@@ -65,3 +65,8 @@ class Budget:
         self.spent["away"] += 1
         longest = FIRST_PAUSE_SECONDS * 2.0 ** min(self.spent["away"] - 1, 20)
         return self.chance.uniform(0.0, min(longest, LONGEST_PAUSE_SECONDS))
+
+
+def may_try_again(reason: Reason) -> bool:
+    """Return whether a step that came to such an end is tried again at all."""
+    return reason is Reason.SERVICE_AWAY or reason in _LIMITS

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from components.contract import BadInput, EnvironmentMissing
+from components.contract import BadInput, EnvironmentMissing, StageFailure
 from components.settings import Settings
 from components.settings import settings as read_settings
 from flows.automations import ensure
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CATCH_UP_SECONDS = 45.0
 """Time between two looks of the worker for runs that MLflow missed."""
+RECONCILE_SECONDS = 15.0
+"""Time between two looks of the worker for runs whose orchestrator died."""
 STANDING = "strata"
 """Name of the deployment that is always there: every recipe, no schedule."""
 
@@ -74,7 +76,8 @@ def work(healthcheck: bool = False) -> None:
     from prefect.workers.process import ProcessWorker
 
     asyncio.run(_make(STANDING, parameters={"recipe": "toy"}))
-    threading.Thread(target=_catch_up, name="mlflow", daemon=True).start()
+    for beside in (_catch_up, _reconcile):
+        threading.Thread(target=beside, name=beside.__name__, daemon=True).start()
     worker = ProcessWorker(
         work_pool_name=WORK_POOL, name="local", limit=1, create_pool_if_not_found=False
     )
@@ -90,6 +93,25 @@ def _catch_up() -> None:
         time.sleep(CATCH_UP_SECONDS)
         if mlflow_uri(here).startswith("http"):
             catch_up(here)
+
+
+def _reconcile() -> None:
+    """Look for runs whose orchestrator died. A deployment of its own would take the worker's only
+    place from a run, start a process for each look, and do nothing once Prefect is away.
+    """
+    from flows.reconcile import Reconciler
+
+    reconciler = Reconciler(read_settings())
+    while True:
+        time.sleep(RECONCILE_SECONDS)
+        try:
+            found = reconciler.round()
+        except (OSError, StageFailure) as error:  # the store is away: looked at again
+            print(f"not reconciled: {error}", file=sys.stderr, flush=True)
+            continue
+        for finding in found:
+            if finding.kind != "left":
+                print(finding, file=sys.stderr, flush=True)
 
 
 async def _deployment(

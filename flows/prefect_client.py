@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
+    from prefect.client.orchestration import SyncPrefectClient
 
 
 def talking_to(url: str) -> AbstractContextManager[Any]:
@@ -17,11 +17,10 @@ def talking_to(url: str) -> AbstractContextManager[Any]:
     return temporary_settings({PREFECT_API_URL: url})
 
 
-@asynccontextmanager
-async def prefect_client(url: str) -> AsyncGenerator[PrefectClient]:
+@contextmanager
+def prefect_client(url: str) -> Generator[SyncPrefectClient]:
     """Yield a client of the API at `url`."""
     from prefect.client.orchestration import get_client
 
-    with talking_to(url):
-        async with get_client() as client:
-            yield client
+    with talking_to(url), get_client(sync_client=True) as client:
+        yield client

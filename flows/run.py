@@ -32,6 +32,7 @@ from flows.context import Run
 from flows.overlay import suggest
 from flows.plan import Plan, PlannedStep, Planner
 from flows.preflight import refuse_full, refuse_missing
+from flows.pulse import pulse
 from flows.register import Register
 from flows.runs import RunRecord, StepRecord, new_id, run_lock, run_with
 
@@ -246,6 +247,7 @@ def _work(
     try:
         with ExitStack() as stack:
             stack.callback(run.launcher.close)
+            stack.enter_context(pulse(run))
             stack.enter_context(watcher(run))
             stack.enter_context(stop_on_signal(run))
             engine(run, pipeline)

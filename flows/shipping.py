@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
@@ -174,6 +174,12 @@ def open_shipper(settings: Settings, store: ArtifactStore | None = None) -> Ship
         cursors=settings.home / "mlflow" / "cursors",
         artifacts=artifacts,
     )
+
+
+def ship_once(settings: Settings, store: ArtifactStore, record: RunRecord) -> None:
+    """Send a run that another process left open; where MLflow is away `catch_up` does it later."""
+    with suppress(OSError, StageFailure):
+        open_shipper(settings, store).ship(snapshot(record))
 
 
 def behind(settings: Settings, store: ArtifactStore) -> list[RunRecord]:

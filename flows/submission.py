@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from components.artifacts.store import open_store
-from components.contract import EnvironmentMissing, StageFailure
+import httpx
+from prefect.exceptions import ObjectNotFound
+
+from components.artifacts.store import ArtifactStore, open_store
+from components.contract import EnvironmentMissing, StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode
 from components.settings import Settings
 from flows.deployments import STANDING
 from flows.prefect_client import prefect_client
+from flows.prefect_runs import resubmitted
+from flows.prefect_view import changes
 from flows.runs import RunRecord, newest_first
 from flows.servers import prefect_url
 from flows.train import FLOW_NAME
 
 POLL_SECONDS = 2.0
+RESUBMIT_SECONDS = 60.0
+"""Time within which the reconciler lets another flow run go on where one has died."""
+RECENT_RUNS = 20
 
 
 class RunEnded(StageFailure):
@@ -32,72 +41,84 @@ def submit(settings: Settings, recipe: str, overrides: Iterable[str], **options:
 
     Raises EnvironmentMissing without a Prefect server, or without a worker's deployment on it.
     """
-    url = prefect_url(settings)
-    if url is None:
-        raise EnvironmentMissing(
-            "a run on the cluster is carried out by a Prefect worker, and no server is set or up.\n"
-            "Start one with `strata up`, set STRATA_PREFECT, or orchestrate from here with --here."
-        )
     parameters = {
         "recipe": recipe,
         "overrides": list(overrides),
         "launcher": settings.launcher,
         **options,
     }
-    return asyncio.run(_create(url, parameters))
-
-
-async def _create(url: str, parameters: dict[str, Any]) -> UUID:
-    from prefect.exceptions import ObjectNotFound
-
-    async with prefect_client(url) as client:
+    url = _server(settings)
+    with prefect_client(url) as client:
         try:
-            found = await client.read_deployment_by_name(f"{FLOW_NAME}/{STANDING}")
+            found = client.read_deployment_by_name(f"{FLOW_NAME}/{STANDING}")
         except ObjectNotFound:
             raise EnvironmentMissing(
                 f"the Prefect server {url} knows no deployment {STANDING!r}: no worker of "
                 "Strata has been there.\nStart one with `strata up`, or use --here."
             ) from None
-        made = await client.create_flow_run_from_deployment(found.id, parameters=parameters)
-        return made.id
+        return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
 
 def follow(settings: Settings, flow_run: UUID, say: Callable[[str], None]) -> RunRecord | None:
     """Tell how the run goes until it ends, and return its record; None where none was written.
 
-    Raises RunEnded where it failed, was cancelled or crashed.
+    Where its orchestrator died and another one goes on, that one is followed; a server that is away
+    is asked again. Raises RunEnded where the run failed, was cancelled, or crashed for good.
     """
-    store = open_store(settings)
-    told: dict[str, str] = {}
-    asked = time.time()
+    store, url = open_store(settings), _server(settings)
+    states: dict[str, str] = {}
     while True:
-        state, message = asyncio.run(_state(prefect_url(settings) or "", flow_run))
-        record = next(newest_first(store), None)
-        if record is not None and (record.ended or time.time()) < asked:
-            record = None
-        for line in _news(record, told):
-            say(line)
-        if state == "COMPLETED":
-            return record
-        if state in {"FAILED", "CRASHED", "CANCELLED"}:
-            cause = (record.cause if record else None) or message or state.lower()
-            raise RunEnded(f"the run ended ({state.lower()}): {cause}")
+        try:
+            now = _look(store, url, flow_run)
+        except (TryAgain, httpx.HTTPError) as error:
+            say(f"{error or type(error).__name__}; asking again")
+            time.sleep(POLL_SECONDS)
+            continue
+        if now.record is not None:
+            for line in changes(now.record, states):
+                say(line)
+            states = {name: step.state for name, step in now.record.steps.items()}
+        if now.successor is not None:
+            say("its orchestrator died; another one goes on with what it left")
+            flow_run = now.successor
+        elif now.state == "COMPLETED":
+            return now.record
+        elif now.state in {"FAILED", "CANCELLED"} or now.crashed_for > RESUBMIT_SECONDS:
+            cause = (now.record.cause if now.record else None) or now.message or "no cause is known"
+            raise RunEnded(f"the run ended ({now.state.lower()}): {cause}")
         time.sleep(POLL_SECONDS)
 
 
-async def _state(url: str, flow_run: UUID) -> tuple[str, str]:
-    async with prefect_client(url) as client:
-        state = (await client.read_flow_run(flow_run)).state
-    return (state.type.value, state.message or "") if state else ("PENDING", "")
+@dataclass(frozen=True)
+class _Look:
+    """Hold what Prefect and the store say of a submitted run."""
+
+    state: str
+    message: str
+    crashed_for: float
+    """Seconds since it crashed."""
+    successor: UUID | None
+    record: RunRecord | None
 
 
-def _news(record: RunRecord | None, told: dict[str, str]) -> list[str]:
-    """Return a line for each step whose state has changed since the last call."""
-    if record is None:
-        return []
-    news: list[str] = []
-    for name, step in record.steps.items():
-        if step.state not in {"pending", told.get(name)}:
-            news.append(f"{name}: {step.state}" + (f" ({step.cause})" if step.cause else ""))
-        told[name] = step.state
-    return news
+def _look(store: ArtifactStore, url: str, flow_run: UUID) -> _Look:
+    with prefect_client(url) as client:
+        state = client.read_flow_run(flow_run).state
+        crashed = state is not None and state.type.value == "CRASHED"
+        successor = resubmitted(client, flow_run) if crashed else None
+    recent = islice(newest_first(store), RECENT_RUNS)
+    record = next((r for r in recent if r.links.get("prefect_flow_run") == str(flow_run)), None)
+    if state is None:
+        return _Look("PENDING", "", 0.0, None, record)
+    since = time.time() - state.timestamp.timestamp() if crashed else 0.0
+    return _Look(state.type.value, state.message or "", since, successor, record)
+
+
+def _server(settings: Settings) -> str:
+    url = prefect_url(settings)
+    if url is None:
+        raise EnvironmentMissing(
+            "a run on the cluster is carried out by a Prefect worker, and no server is set or up.\n"
+            "Start one with `strata up`, set STRATA_PREFECT, or orchestrate from here with --here."
+        )
+    return url

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 from components.catalog.queries import Step
 
@@ -18,9 +19,15 @@ INTERRUPTED = "interrupted"
 
 def present_state(state: str, host: str | None, pid: int | None) -> str:
     """Return the state of a run or an attempt, or `interrupted` where its process died."""
-    if state != "running" or host != socket.gethostname():
-        return state
-    return state if pid is not None and _alive(pid) else INTERRUPTED
+    gone = process_lives(host, pid) is False
+    return INTERRUPTED if state == "running" and gone else state
+
+
+def process_lives(host: str | None, pid: int | None) -> bool | None:
+    """Return whether a process lives; None for one of another host, which cannot be seen."""
+    if host != socket.gethostname():
+        return None
+    return pid is not None and _alive(pid)
 
 
 def worked_seconds(
@@ -43,4 +50,12 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended and only waits to be taken note of by its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1] == [b"Z"]
+    except OSError:  # no such file system, or the process has gone meanwhile
+        return False

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from components.catalog import tables
-from components.catalog.session import Catalog
-from components.contract import BadInput, NotFound
+from components.catalog.session import Catalog, open_catalog
+from components.contract import BadInput, NotFound, StageFailure
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,20 @@ def attempts_of_run(catalog: Catalog, run_id: str) -> list[AttemptRow]:
     order = (table.c.started.nulls_first(), table.c.key, table.c.number)
     query = sa.select(table).where(table.c.key.in_(keys)).order_by(*order)
     return _rows(catalog, AttemptRow, query)
+
+
+def said_to_run(url: str) -> tuple[list[str], list[AttemptRow]]:
+    """Return which runs, by id, and which attempts are said to run; none while the database is
+    away.
+    """
+    runs, attempts = tables.pipeline_runs, tables.attempts
+    try:
+        with closing(open_catalog(url)) as catalog, catalog.read() as connection:
+            ids = connection.scalars(sa.select(runs.c.id).where(runs.c.state == "running")).all()
+            query = sa.select(attempts).where(attempts.c.state == "running")
+            return list(ids), _select(connection, AttemptRow, query)
+    except (SQLAlchemyError, StageFailure):
+        return [], []
 
 
 def artifact(catalog: Catalog, key: str) -> ArtifactRow:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from components.artifacts.store import ArtifactStore, Attempt
 from components.catalog import record, tables
 from components.catalog.record import AttemptState
-from components.catalog.session import Catalog
+from components.catalog.session import Catalog, open_catalog
+from components.contract import StageFailure
 
 RUN_FIELDS = ("recipe", "state", "created", "ended", "seconds", "host", "pid", "cause")
 FRESH_SECONDS = 60.0
@@ -49,6 +52,15 @@ def rebuild(catalog: Catalog, store: ArtifactStore) -> dict[str, int]:
             counts["artifacts"] += 1
             record.record_artifact(catalog, manifest, store.address(manifest))
     return counts
+
+
+def tell_again(url: str, store: ArtifactStore, run_id: str) -> bool:
+    """Tell the catalog at a URL what the store knows of a run; False where it does not take it."""
+    try:
+        with closing(open_catalog(url)) as catalog:
+            return _run(catalog, store, run_id)
+    except (SQLAlchemyError, StageFailure):
+        return False
 
 
 def _run(catalog: Catalog, store: ArtifactStore, run_id: str) -> bool:

@@ -1,41 +1,51 @@
-"""`strata reconcile`: close what died, adopt what was made, fence what should not live."""
+"""`strata reconcile`: close what is dead, adopt what lives unwatched, fence strays."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from typing import Any
 
 from components.settings import settings
-from flows.commands.output import emit, say, table
-from flows.reconcile import Finding, reconcile
+from flows.abandoned import Finding
+from flows.commands.output import emit, say
+from flows.reconcile import Reconciler, to_json
 
 
-def command(*, watch: float = 0, dry_run: bool = False, json: bool = False) -> None:
-    """Compare runs, attempts and Jobs, and make their records agree; a healthy run is not touched.
+def command(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) -> None:
+    """Compare run records, Jobs and heartbeats, and set right what is wrong.
 
     Parameters
     ----------
     watch
-        Seconds between two looks; without it one look is taken.
+        Do it again every so many seconds, until ended; 0 does it once.
     dry_run
-        Say what would be done, and do nothing.
+        Only say what is wrong.
     json
-        Print JSON.
+        Print JSON: one list of findings for each time.
     """
-    while True:
-        findings = reconcile(settings(), dry_run=dry_run)
-        if json:
-            emit([asdict(finding) for finding in findings])
-        else:
-            _tell(findings, dry_run)
+    here = settings()
+    reconciler = Reconciler(here)
+    told: list[Finding] = []
+    try:
+        while True:
+            findings = reconciler.round(dry_run=dry_run)
+            if json:
+                emit(to_json(findings), compact=bool(watch))
+            else:
+                _tell([finding for finding in findings if finding not in told])
+            told = findings
+            if not watch:
+                break
+            time.sleep(watch)
+    except KeyboardInterrupt:
         if not watch:
-            return
-        time.sleep(watch)
+            raise
+    finally:
+        reconciler.close()
+    if not told and not json and not watch:
+        say("nothing to set right")
 
 
-def _tell(findings: list[Finding], dry_run: bool) -> None:
-    if findings:
-        rows = [[each.run, each.step or "–", each.action, each.why[:100]] for each in findings]
-        print(table(["run", "step", "would be" if dry_run else "was", "why"], rows))
-    else:
-        say("all records agree")
+def _tell(findings: list[Any]) -> None:
+    for finding in findings:
+        print(finding, flush=True)

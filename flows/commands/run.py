@@ -17,7 +17,7 @@ from flows.commands.output import emit, say
 from flows.display import duration, watch
 from flows.engine import to_mlflow, with_prefect
 from flows.jobs import job_of
-from flows.overlay import apply, read_assignment
+from flows.overlay import apply, read_assignment, read_environment
 from flows.plan import Plan, damaged_files
 from flows.plan_table import plan_table
 from flows.recipe import Recipe
@@ -147,8 +147,13 @@ def _hand_over(job: Job, here: Settings, changes: Changes, options: RunOptions) 
         raise BadInput(
             "a file of changes stays on this machine: write them as --set, or use --here"
         )
-    assignments = [*filter(None, here.set.split(";")), *changes.set]
-    flow_run = submit(here, job.name, assignments, until=options.until, new=options.new)
+    here_alone = [f"--accept-stale {name}" for name in options.accept_stale]
+    here_alone += ["--verify"] if options.verify else []
+    if here_alone:
+        raise BadInput(f"{here_alone[0]} holds for a run from here: add --here, or leave it out")
+    assignments = [f"{each.name}={each.value}" for each in read_environment(here.set)]
+    asked = {"until": options.until, "new": options.new}
+    flow_run = submit(here, job.name, [*assignments, *changes.set], **asked)
     say("submitted; Ctrl-C leaves it running, `strata status` looks, `strata cancel` ends it")
     try:
         record = follow(here, flow_run, say)
@@ -156,7 +161,10 @@ def _hand_over(job: Job, here: Settings, changes: Changes, options: RunOptions) 
         say("\nleft; the run goes on")
         return 0
     if record is not None:
-        outcome = Outcome(record, seconds=record.seconds, links=record.links)
+        steps = record.steps.items()
+        made = tuple(name for name, step in steps if step.state == "done")
+        cached = tuple(name for name, step in steps if step.state == "cached")
+        outcome = Outcome(record, made, cached, record.seconds, record.links)
         report(open_store(here), outcome, time.time() - started, as_json=options.json)
     return 0
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
+from contextlib import closing
 from typing import Any
 
 from components.artifacts.store import ArtifactStore, open_store
-from components.catalog.liveness import present_state
-from components.contract import BadInput
-from components.settings import settings
+from components.catalog.liveness import present_state, process_lives
+from components.contract import BadInput, TryAgain
+from components.settings import Settings, settings
 from flows.commands.output import emit, say, table, when
 from flows.display import MARKS, duration
-from flows.runs import RunRecord, StepRecord, find_run, newest_first
+from flows.pulse import ask_to_stop
+from flows.runs import RunRecord, StepRecord, find_run, load_run, newest_first
 
+PATIENCE_SECONDS = 60.0
+"""How long `cancel` waits for a run that it cannot send a signal."""
 STALE_SECONDS = 30.0
 """Age of a heartbeat after which a step no longer counts as alive."""
 
@@ -128,17 +131,42 @@ def _made(record: RunRecord) -> str:
 
 
 def cancel(run: str = "latest") -> None:
-    """Ask a run of this machine to stop; its steps save resume points first.
+    """Ask a run to stop, wherever its steps are made; they save resume points first.
 
     Parameters
     ----------
     run
         Id of the run, or a part of it; the newest without one.
     """
-    record = find_run(open_store(settings()), run)
-    if state_of(record) != "running" or record.pid is None:
-        raise BadInput(f"run {record.id} is {state_of(record)}: there is nothing to stop")
-    if record.host != socket.gethostname():
-        raise BadInput(f"run {record.id} works on {record.host}: stop it there")
-    os.kill(record.pid, signal.SIGTERM)
-    print(f"run {record.id} was asked to stop; the command that started it continues it")
+    here = settings()
+    store = open_store(here)
+    record = find_run(store, run)
+    if record.state != "running":
+        raise BadInput(f"run {record.id} is {record.state}: there is nothing to stop")
+    if record.pid is not None and process_lives(record.host, record.pid):
+        os.kill(record.pid, signal.SIGTERM)
+        print(f"run {record.id} was asked to stop; the command that started it continues it")
+        return
+    ask_to_stop(store, record.id)
+    say(f"run {record.id} works on {record.host}; waiting for it to stop")
+    if not _wait_for_end(here, record.id):
+        raise TryAgain(
+            f"run {record.id} was asked to stop and has not answered within {PATIENCE_SECONDS:.0f} "
+            f"s: it stops once {record.host} or `strata reconcile` sees the wish"
+        )
+    print(f"run {record.id} has stopped; the command that started it continues it")
+
+
+def _wait_for_end(here: Settings, run_id: str) -> bool:
+    """Return whether a run ends in time; one without an orchestrator is ended from here."""
+    from flows.reconcile import Reconciler
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with closing(Reconciler(here)) as reconciler:
+        while time.monotonic() < deadline:
+            reconciler.round(only=run_id)
+            record = load_run(reconciler.store, run_id)
+            if record is None or record.state != "running":
+                return True
+            time.sleep(1.0)
+    return False

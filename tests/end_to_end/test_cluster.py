@@ -16,6 +16,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from flows.runs import RunRecord
 from tests.cluster.scenarios import IMAGE
 from tests.end_to_end.command_line import Home
 from tests.end_to_end.conftest import CiRun
@@ -30,6 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 NAMESPACE = "strata"
 EVICTED, ORPHANED, SHARED = "agentic_base", "trajectories", "assistant"
 """Steps whose pod is evicted, whose orchestrator is killed, and that runs on two nodes."""
+CHANGES = ["--set", f"resources.{SHARED}.nodes=2", "--set", f"resources.{SHARED}.threads=1"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ClusterRun:
 
     home: Home
     cluster: FakeCluster
+    record: RunRecord | None = None
+    """The run of `ci`, once it is over."""
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +85,7 @@ def place(new_home, tmp_path_factory) -> Iterator[ClusterRun]:
 def run(place: ClusterRun) -> ClusterRun:
     """Run `ci`, with a killed orchestrator and an evicted pod."""
     home = place.home
-    arguments = ["run", "ci", "--here", "--json", "--set", f"resources.{SHARED}.nodes=2"]
-    arguments += ["--set", f"resources.{SHARED}.threads=1"]
+    arguments = ["run", "ci", "--here", "--json", *CHANGES]
     first = home.start(*arguments)
     wait_until(lambda: _share(home, ORPHANED) > 0.1, 600, f"for {ORPHANED}")
     os.kill(first.process.pid, signal.SIGKILL)
@@ -92,11 +95,11 @@ def run(place: ClusterRun) -> ClusterRun:
     _evict(place.cluster, EVICTED)
     answer = second.wait(1200)
     assert answer.code == 0, answer.talk[-4000:]
-    return place
+    return replace(place, record=home.run)
 
 
 def test_the_models_are_those_of_a_laptop(run: ClusterRun, ci: CiRun, ci_copy: Home) -> None:
-    made, local = run.home.digests(), ci.home.digests()
+    made, local = _digests(run.record), ci.home.digests()
     before = list(made)[: list(made).index(SHARED)]
     assert {name: made[name] for name in before} == {name: local[name] for name in before}
     shared = ci_copy.manifest(SHARED)
@@ -109,19 +112,18 @@ def test_the_models_are_those_of_a_laptop(run: ClusterRun, ci: CiRun, ci_copy: H
 def test_what_went_wrong_cost_one_attempt_each_at_most(run: ClusterRun) -> None:
     lost = {
         name: [(attempt.record("result") or {}).get("cause") for attempt in attempts[:-1]]
-        for name in run.home.steps()
-        if len(attempts := run.home.attempts(name)) > 1
+        for name, step in run.record.steps.items()
+        if len(attempts := run.home.store.attempts(step.stage, step.key)) > 1
     }
     assert lost == {EVICTED: [None]}, "the orphaned attempt is followed, not made again"
-    first = run.home.attempts(EVICTED)[0]
-    assert first.record("request")["run"] == run.home.run.id
+    evicted = run.record.steps[EVICTED]
+    first = run.home.store.attempts(evicted.stage, evicted.key)[0]
+    assert first.record("request")["run"] == run.record.id
 
 
 def test_nothing_is_left_on_the_cluster(run: ClusterRun) -> None:
     objects = run.cluster.server.objects
-    wait_until(
-        lambda: not [p for p in objects.all("pods") if p["status"]["phase"] == "Running"], 30
-    )
+    wait_until(lambda: not _running(run.cluster), 30)
     assert not list(objects.all("services", NAMESPACE)) or all(
         service["metadata"]["ownerReferences"] for service in objects.all("services", NAMESPACE)
     )
@@ -130,6 +132,40 @@ def test_nothing_is_left_on_the_cluster(run: ClusterRun) -> None:
 def test_a_second_run_makes_nothing(run: ClusterRun) -> None:
     answer = run.home.strata("run", "ci", "--here", "--json")
     assert answer.last_line["executed"] == []
+
+
+def test_a_submitted_run_is_carried_out_by_the_worker(run: ClusterRun) -> None:
+    answer = run.home.strata("run", "ci", "--json", *CHANGES)
+    assert "submitted; Ctrl-C leaves it running" in answer.talk
+    assert answer.last_line["executed"] == []
+    assert answer.last_line["cached"] == list(run.record.steps)
+
+
+def test_a_submitted_run_outlives_who_asked_for_it_and_its_orchestrator(run: ClusterRun) -> None:
+    home = run.home
+    asked = home.start("run", "ci", *CHANGES, "--set", f"{EVICTED}.learning_rate=0.002")
+    before = run.record.steps[EVICTED].key
+    wait_until(lambda: home.steps()[EVICTED].key not in {None, before}, 120, "for its orchestrator")
+    asked.end()
+    wait_until(lambda: _share(home, EVICTED) > 0.05, 300, f"for {EVICTED}")
+    first = home.run
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: home.run.pid != first.pid, 120, "for another orchestrator")
+    assert home.run.id == first.id
+    wait_until(lambda: home.steps()[EVICTED].state == "running", 60)
+    home.strata("cancel")
+    wait_until(lambda: home.run.state == "stopped", 60, "for the run to stop")
+    wait_until(lambda: not _running(run.cluster), 30, "for its pods to go")
+    assert len(home.attempts(EVICTED)) == 1, "the other orchestrator follows the attempt that runs"
+
+
+def _digests(record: RunRecord) -> dict[str, str | None]:
+    return {name: step.digest for name, step in record.steps.items()}
+
+
+def _running(cluster: FakeCluster) -> list[str]:
+    pods = cluster.server.objects.all("pods")
+    return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"]
 
 
 def _share(home: Home, step: str) -> float:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from components.execution.launch import Ended, Reason
-from flows.budget import BAD_STARTS, DISRUPTIONS, FAILURES, Budget
+from flows.budget import BAD_STARTS, DISRUPTIONS, FAILURES, Budget, may_try_again
 
 
 def ended(reason: Reason) -> Ended:
@@ -71,3 +71,8 @@ def test_a_service_that_is_away_is_waited_for_longer_and_longer(budget):
 def test_nothing_is_tried_after_the_step_s_time():
     late = Budget(time.time() - 61, 60)
     assert late.pause(ended(Reason.SERVICE_AWAY)) is None
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.COMPLETED])
+def test_what_may_be_tried_again_is_what_has_a_budget(budget, reason):
+    assert may_try_again(reason) == (budget.pause(ended(reason)) is not None)

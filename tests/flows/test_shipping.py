@@ -17,7 +17,7 @@ from flows.run import Job, carry_out, directly, make_plan
 from flows.runs import RunRecord, find_run, newest_first
 from flows.server_processes import free_port
 from flows.server_programs import mlflow_database
-from flows.shipping import behind, catch_up, rebuild_mlflow, shipping, snapshot
+from flows.shipping import behind, catch_up, rebuild_mlflow, ship_once, shipping, snapshot
 from tests.sample_stages import COUNT, TABLE, CountConfig
 
 
@@ -68,6 +68,21 @@ def test_the_end_of_the_body_is_sent_too(settings):
         (done.id, "second"): "FINISHED",
     }
     assert set(links) == {"mlflow_run"}  # there is no server, so there is no page
+
+
+def test_a_run_that_its_orchestrator_left_open_is_closed(settings):
+    carry(settings)
+    store = open_store(settings)
+    done = find_run(store)
+    steps = {**done.steps, "second": done.steps["second"].model_copy(update={"state": "running"})}
+    ship_once(settings, store, done.model_copy(update={"state": "running", "steps": steps}))
+    assert shown(settings)[done.id, ""] == "RUNNING"
+    steps["second"] = steps["second"].model_copy(update={"state": "stopped", "cause": "evicted"})
+    ship_once(settings, store, done.model_copy(update={"state": "stopped", "steps": steps}))
+    assert shown(settings)[done.id, ""] == "KILLED"
+    assert shown(settings)[done.id, "second"] == "KILLED"
+    away = settings.model_copy(update={"mlflow": f"http://127.0.0.1:{free_port()}"})
+    ship_once(away, store, done)  # nobody is there to be told
 
 
 def test_an_mlflow_that_is_away_leaves_a_gap_that_rebuild_fills(settings):

@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
-from components.catalog.liveness import INTERRUPTED, present_state, worked_seconds
+from components.catalog.liveness import INTERRUPTED, present_state, process_lives, worked_seconds
 from components.catalog.queries import Step
 
 HERE = socket.gethostname()
@@ -41,3 +43,14 @@ def test_pauses_are_not_worked_time() -> None:
     assert worked_seconds("running", None, 100.0, [], now=130.0) == 30.0
     assert worked_seconds("done", 90.0, 0.0, steps, now=9999.0) == 90.0
     assert worked_seconds("interrupted", None, 0.0, steps, now=9999.0) is None
+
+
+def test_a_process_that_only_waits_to_be_taken_note_of_is_gone():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    while Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z":
+        time.sleep(0.01)
+    assert process_lives(socket.gethostname(), process.pid) is False
+    process.wait()
+    assert process_lives(socket.gethostname(), process.pid) is False
+    assert process_lives(socket.gethostname(), os.getpid()) is True
+    assert process_lives("elsewhere", process.pid) is None
