@@ -43,6 +43,10 @@ class Settings(BaseModel):
     """
     prefect: str = ""
     """Prefect API URL; empty means the server started by `strata up`, else a private one."""
+    work_pool: str = "strata"
+    """Prefect work pool of this worker, and of the runs it is asked for: one for each class of GPU
+    where a cluster has several.
+    """
     launcher: str = "local_process"
     """How a step is started: `local_process`, `kubernetes` or `in_process`."""
     cluster: str = ""

@@ -22,7 +22,6 @@ from components.settings import Settings
 from components.settings import settings as read_settings
 from flows.automations import ensure
 from flows.prefect_client import talking_to
-from flows.server_programs import WORK_POOL
 from flows.servers import mlflow_uri, prefect_url
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ CATCH_UP_SECONDS = 45.0
 """Time between two looks of the worker for runs that MLflow missed."""
 RECONCILE_SECONDS = 15.0
 """Time between two looks of the worker for runs whose orchestrator died."""
-STANDING = "strata"
-"""Name of the deployment that is always there: every recipe, no schedule."""
 
 
 def deploy(
@@ -62,24 +59,26 @@ def deploy(
     with talking_to(url):
         parameters = {"recipe": recipe, "overrides": changes}
         made = asyncio.run(
-            _make(name or recipe, parameters=parameters, cron=cron, timezone=timezone)
+            _make(settings, name or recipe, parameters=parameters, cron=cron, timezone=timezone)
         )
     return f"{url.rstrip('/').removesuffix('/api')}/deployments/deployment/{made}"
 
 
 def work(healthcheck: bool = False) -> None:
-    """Make the work pool and the standing deployment, then carry out flow runs until ended.
+    """Make the work pool and its standing deployment, which has its name, takes every recipe and
+    has no schedule; then carry out flow runs until ended.
 
     With `healthcheck` it answers `/health` on the port of PREFECT_WORKER_WEBSERVER_PORT, for a
     container's probes.
     """
     from prefect.workers.process import ProcessWorker
 
-    asyncio.run(_make(STANDING, parameters={"recipe": "toy"}))
+    here = read_settings()
+    asyncio.run(_make(here, here.work_pool, parameters={"recipe": "toy"}))
     for beside in (_catch_up, _reconcile):
         threading.Thread(target=beside, name=beside.__name__, daemon=True).start()
     worker = ProcessWorker(
-        work_pool_name=WORK_POOL, name="local", limit=1, create_pool_if_not_found=False
+        work_pool_name=here.work_pool, name="local", limit=1, create_pool_if_not_found=False
     )
     asyncio.run(worker.start(with_healthcheck=healthcheck))
 
@@ -115,7 +114,7 @@ def _reconcile() -> None:
 
 
 async def _deployment(
-    name: str, *, parameters: dict[str, Any], cron: str = "", timezone: str = "UTC"
+    pool: str, name: str, *, parameters: dict[str, Any], cron: str = "", timezone: str = "UTC"
 ) -> RunnerDeployment:
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.types.entrypoint import EntrypointType
@@ -136,23 +135,23 @@ async def _deployment(
         parameters=parameters,
         tags=["strata"],
         description="Take raw text to a tool-using model: choose a recipe, change what you like.",
-        work_pool_name=WORK_POOL,
+        work_pool_name=pool,
         entrypoint_type=EntrypointType.MODULE_PATH,
         enforce_parameter_schema=True,
     )
 
 
-async def _make(name: str, **options: Any) -> str:
+async def _make(settings: Settings, name: str, **options: Any) -> str:
     """Make a deployment, and its work pool and the automations if need be; return its id."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
 
-    deployment = await _deployment(name, **options)
+    deployment = await _deployment(settings.work_pool, name, **options)
     async with get_client() as client:
         pool = WorkPoolCreate(
-            name=WORK_POOL,
+            name=settings.work_pool,
             type=ProcessWorker.type,
             base_job_template=ProcessWorker.get_default_base_job_template(),
         )

@@ -14,9 +14,6 @@ from typing import Any
 from components.settings import Settings
 from flows.server_processes import Server
 
-WORK_POOL = "strata"
-"""Prefect work pool of this installation."""
-
 
 @dataclass(frozen=True)
 class ServerUrls:
@@ -102,7 +99,9 @@ def server_programs(settings: Settings, since: float = 0.0) -> tuple[Server, ...
                 # The default of 10 s makes the form feel dead.
                 "PREFECT_WORKER_QUERY_SECONDS": "2",
             },
-            healthy=lambda: _worker_polls(f"{urls.prefect}/api", since),
+            healthy=lambda: _worker_polls(
+                f"{urls.prefect}/api/work_pools/{settings.work_pool}", since
+            ),
             after="prefect",
         ),
     )
@@ -146,9 +145,9 @@ def answers(url: str, seconds: float = 2.0) -> bool:
         return False
 
 
-def _worker_polls(api: str, since: float) -> bool:
+def _worker_polls(pool: str, since: float) -> bool:
     request = urllib.request.Request(
-        f"{api}/work_pools/{WORK_POOL}/workers/filter",
+        f"{pool}/workers/filter",
         data=b"{}",
         headers={"Content-Type": "application/json"},
     )

@@ -16,7 +16,6 @@ from components.artifacts.store import ArtifactStore, open_store
 from components.contract import EnvironmentMissing, StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode
 from components.settings import Settings
-from flows.deployments import STANDING
 from flows.prefect_client import prefect_client
 from flows.prefect_runs import resubmitted
 from flows.prefect_view import changes
@@ -37,7 +36,7 @@ class RunEnded(StageFailure):
 
 
 def submit(settings: Settings, recipe: str, overrides: Iterable[str], **options: Any) -> UUID:
-    """Ask for a run of the standing deployment and return the id of its flow run.
+    """Ask for a run of the work pool's standing deployment and return the id of its flow run.
 
     Raises EnvironmentMissing without a Prefect server, or without a worker's deployment on it.
     """
@@ -50,11 +49,12 @@ def submit(settings: Settings, recipe: str, overrides: Iterable[str], **options:
     url = _server(settings)
     with prefect_client(url) as client:
         try:
-            found = client.read_deployment_by_name(f"{FLOW_NAME}/{STANDING}")
+            found = client.read_deployment_by_name(f"{FLOW_NAME}/{settings.work_pool}")
         except ObjectNotFound:
             raise EnvironmentMissing(
-                f"the Prefect server {url} knows no deployment {STANDING!r}: no worker of "
-                "Strata has been there.\nStart one with `strata up`, or use --here."
+                f"the Prefect server {url} knows no deployment {settings.work_pool!r}: no worker "
+                "of this pool has been there.\nStart one with `strata up`, correct "
+                "STRATA_WORK_POOL, or use --here."
             ) from None
         return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 

@@ -16,7 +16,7 @@ import pytest
 
 from components.contract import BadInput, EnvironmentMissing, NotFound, Resources
 from components.settings import Settings
-from flows.deployments import STANDING, deploy
+from flows.deployments import deploy
 from flows.recipe import resolve
 from flows.server_processes import free_port
 from flows.server_programs import answers
@@ -69,7 +69,7 @@ def worker(prefect, health_port) -> Iterator[str]:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                yield ask(f"{api}/deployments/name/{FLOW_NAME}/{STANDING}")["id"]
+                yield ask(f"{api}/deployments/name/{FLOW_NAME}/strata")["id"]
                 return
             except urllib.error.HTTPError:
                 time.sleep(0.3)
@@ -165,3 +165,10 @@ def test_what_does_not_hold_is_refused_before_anything_is_made(prefect, tmp_path
         deploy(prefect, "ci", cron="every night")
     with pytest.raises(EnvironmentMissing, match="strata up"):
         deploy(Settings(home=tmp_path), "ci")
+
+
+def test_a_class_of_gpu_has_a_work_pool_of_its_own(prefect):
+    elsewhere = prefect.model_copy(update={"work_pool": "h100"})
+    made = deploy(elsewhere, "ci", name="nightly").rpartition("/")[2]
+    assert ask(f"{prefect.prefect}/deployments/{made}")["work_pool_name"] == "h100"
+    assert ask(f"{prefect.prefect}/work_pools/h100")["type"] == "process"
