@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
@@ -19,6 +23,8 @@ from components.execution.launch import Ended, Handle, Running, Status
 from components.execution.request import StageRequest
 from flows.budget import Budget
 from flows.context import Run
+
+Answer = TypeVar("Answer")
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 1.0
@@ -48,6 +54,27 @@ class Interrupted(StageFailure):
         super().__init__(message)
 
 
+@dataclass(frozen=True)
+class Patient:
+    """Ask a service, and while it is away ask the same again, for as long as the step may take."""
+
+    run: Run
+    step: str
+    budget: Budget
+
+    def __call__(self, ask: Callable[[], Answer]) -> Answer:
+        """Return the answer; raises TryAgain once there is no time left, or the run is to stop."""
+        while True:
+            try:
+                return ask()
+            except TryAgain as error:
+                pause = self.budget.pause(Ended(ExitCode.TRY_AGAIN))
+                if pause is None or self.run.stop.is_set():
+                    raise
+                self.run.board.say(self.step, f"{error}; trying again in {pause:.0f} s")
+                self.run.stop.wait(pause)
+
+
 def make(run: Run, draft: StageRequest) -> Manifest:
     """Launch attempts at the draft's artifact until one commits; `draft` lacks the attempt's
     number.
@@ -55,23 +82,25 @@ def make(run: Run, draft: StageRequest) -> Manifest:
     Raises StepFailed with the cause of the last attempt and Interrupted after a stop was asked for.
     """
     budget = Budget(time.time(), draft.resources.timeout_hours * 3600)
+    asked = Patient(run, draft.step, budget)
+    made = partial(run.store.manifest, draft.stage, draft.key)
     while True:
         if run.stop.is_set():
             raise Interrupted(
                 f"step {draft.step} was not started: the run is stopping", run.stopped_by
             )
-        handle = _left_running(run, draft)
+        handle = asked(partial(_left_running, run, draft))
+        manifest = asked(made)
+        if handle is None and manifest is not None:
+            return manifest  # an attempt left running has ended since one looked
         if handle is None:
-            manifest = run.store.manifest(draft.stage, draft.key)
-            if manifest is not None:  # an attempt left running has ended since one looked
-                return manifest
-            attempt = run.store.new_attempt(draft.stage, draft.key)
+            attempt = asked(partial(run.store.new_attempt, draft.stage, draft.key))
         else:
             attempt = run.store.attempt(draft.stage, draft.key, handle.attempt)
             run.board.say(draft.step, f"attempt {handle.attempt} still runs and is followed")
         request = draft.model_copy(update={"attempt": attempt.number})
-        ended = _carry_out(run, request, attempt, budget, handle)
-        manifest = run.store.manifest(draft.stage, draft.key)
+        ended = _carry_out(run, request, attempt, handle, asked)
+        manifest = asked(made)
         if ended.code == 0 and manifest is not None:
             return manifest
         if run.stop.is_set():
@@ -95,11 +124,11 @@ def _left_running(run: Run, draft: StageRequest) -> Handle | None:
 
 
 def _carry_out(
-    run: Run, request: StageRequest, attempt: Attempt, budget: Budget, handle: Handle | None
+    run: Run, request: StageRequest, attempt: Attempt, handle: Handle | None, asked: Patient
 ) -> Ended:
     """Follow the attempt that `handle` names, else start it, and write down what becomes of it."""
     if handle is None:
-        attempt.write_record("request", request.model_dump(mode="json"))
+        asked(partial(attempt.write_record, "request", request.model_dump(mode="json")))
     started = time.time()
     run.register.attempt(
         request.key,
@@ -112,7 +141,9 @@ def _carry_out(
         started=started,
     )
     run.register.step(request.step, state="running", attempt=attempt.number)
-    ended = _watch(run, handle or _submit(run, request, budget), attempt, budget)
+    if handle is None:
+        handle = asked(partial(run.launcher.submit, request))
+    ended = _watch(run, handle, attempt, asked.budget)
     state = {0: "done", 143: "stopped"}.get(ended.code, "failed")
     run.register.attempt(
         request.key,
@@ -123,21 +154,6 @@ def _carry_out(
         cause=ended.cause if ended.code else None,
     )
     return ended
-
-
-def _submit(run: Run, request: StageRequest, budget: Budget) -> Handle:
-    """Start the attempt; while the launcher's service is away, the very same one is asked for
-    again.
-    """
-    while True:
-        try:
-            return run.launcher.submit(request)
-        except TryAgain as error:
-            pause = budget.pause(Ended(ExitCode.TRY_AGAIN))
-            if pause is None or run.stop.is_set():
-                raise
-            run.board.say(request.step, f"{error}; trying again in {pause:.0f} s")
-            run.stop.wait(pause)
 
 
 def _watch(run: Run, handle: Handle, attempt: Attempt, budget: Budget) -> Ended:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from typing import Any
 
 import pytest
 
 from components.artifacts.store import open_store
+from components.contract import TryAgain
+from components.execution.launch import Launcher
 from components.settings import Settings
 from flows.attempts import Interrupted
 from flows.run import carry_out, directly, make_plan
@@ -43,3 +46,33 @@ def test_what_an_attempt_left_running_made_meanwhile_is_not_made_again(tmp_path)
     carry_out(asked, settings, make_plan(asked, store), engine=directly, watcher=late)
     assert store.manifest("count", key) is not None
     assert len(store.attempts("count", key)) == 1
+
+
+def test_a_cluster_that_is_away_between_two_attempts_ends_no_run(tmp_path):
+    settings = Settings(home=tmp_path / "home", launcher="in_process")
+    store, asked = open_store(settings), job(until="first")
+    answers = iter([TryAgain("the API does not answer")])
+
+    class Away:
+        """Answer no question after an attempt, once."""
+
+        def __init__(self, launcher: Launcher) -> None:
+            self._launcher = launcher
+
+        def find(self, *place: Any) -> None:
+            for error in answers:
+                raise error
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._launcher, name)
+
+    @contextlib.contextmanager
+    def away(run):
+        run.launcher = Away(run.launcher)
+        yield
+
+    plan = make_plan(asked, store)
+    store.new_attempt("count", plan.steps["first"].key)
+    outcome = carry_out(asked, settings, plan, engine=directly, watcher=away)
+    assert outcome.record.state == "done"
+    assert next(answers, None) is None
