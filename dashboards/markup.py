@@ -37,6 +37,11 @@ def link(page: str, label: str, **parameters: str | int | None) -> str:
     return f'<a class="s-link" href="{href(page, **parameters)}">{label}</a>'
 
 
+def file_link(url: str, label: str) -> str:
+    """Return an anchor to a file in the store; `label` is HTML, and stands alone without a URL."""
+    return f'<a class="s-link" href="{escape(url)}" rel="noreferrer">{label}</a>' if url else label
+
+
 def href(page: str, **parameters: str | int | None) -> str:
     """Return the relative address of a page with its parameters, escaped for an attribute."""
     query = urlencode({name: value for name, value in parameters.items() if value is not None})

@@ -48,6 +48,10 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return
 
+    def presigned_url(self, name: str, seconds: int) -> str:
+        """Return nothing: a directory is behind no server."""
+        return ""
+
     def delete(self, name: str) -> None:
         target = self.root / name
         if target.is_dir():

@@ -43,6 +43,10 @@ class ObjectStore(Protocol):
         """Return the bytes of every object under `prefix`, however deep, by name relative to it."""
         ...
 
+    def presigned_url(self, name: str, seconds: int) -> str:
+        """Return a URL by which anyone may read `name` for so long; empty where there is none."""
+        ...
+
     def delete(self, name: str) -> None:
         """Remove `name`, if it is there, and everything under it."""
         ...

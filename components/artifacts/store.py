@@ -37,6 +37,9 @@ from components.artifacts.open_objects import open_objects
 from components.contract import BadInput, NotFound
 from components.settings import Settings
 
+LINK_SECONDS = 3600
+"""Time for which the link of a file holds."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -210,6 +213,12 @@ class ArtifactStore:
     def read_file(self, manifest: Manifest, path: str) -> bytes | None:
         """Read one content file; None where the artifact has none of that name."""
         return self.objects.read(f"{_files(manifest)}/{path}")
+
+    def file_url(self, manifest: Manifest, path: str, seconds: int = LINK_SECONDS) -> str:
+        """Return a link by which anyone may read one content file for so long; empty where the
+        store has none.
+        """
+        return self.objects.presigned_url(f"{_files(manifest)}/{path}", seconds)
 
     def missing(self, manifest: Manifest) -> list[str]:
         """Compare names and sizes with the manifest; return what differs, in words."""

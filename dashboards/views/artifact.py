@@ -23,8 +23,7 @@ def render() -> None:
     facts = [
         f"{artifact.stage} · made {theme.ago(artifact.created)}",
         f"in <b>{theme.duration(artifact.seconds)}</b>",
-        f"{theme.size(artifact.bytes)}",
-        f"attempt {artifact.attempt}",
+        f"{theme.size(artifact.bytes)} · attempt {artifact.attempt}",
         *_onward(artifact),
     ]
     state = markup.pill("failed") if artifact.condemned else ""
@@ -79,8 +78,7 @@ def _listed() -> None:
 
 
 def _onward(artifact: ArtifactRow) -> list[str]:
-    pages = {"trajectories": "trajectories", "corpus": "data"}
-    page = pages.get(artifact.stage)
+    page = {"trajectories": "trajectories", "corpus": "data"}.get(artifact.stage)
     return [markup.link(page, "Browse its content →", key=artifact.key)] if page else []
 
 
@@ -110,8 +108,13 @@ def _runs(artifact: ArtifactRow) -> str:
 
 
 def _files(manifest: Manifest) -> str:
+    store = source.store()
     rows = [
-        [markup.mono(file.path), theme.size(file.bytes), markup.mono(theme.short(file.sha256))]
+        [
+            markup.file_link(store.file_url(manifest, file.path), markup.mono(file.path)),
+            theme.size(file.bytes),
+            markup.mono(theme.short(file.sha256)),
+        ]
         for file in manifest.files[:60]
     ]
     return markup.table(("File", "Size", "SHA-256"), rows, right=(1,))
