@@ -12,14 +12,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from components.artifacts.store import ArtifactStore
-from components.contract import StageFailure
+from components.execution.repeat import repeated
 from flows.context import Run
 
 BEAT_SECONDS = 3.0
@@ -57,26 +56,17 @@ def is_to_stop(store: ArtifactStore, run_id: str) -> bool:
 @contextmanager
 def pulse(run: Run) -> Generator[None]:
     """Give signs of life while the body lasts, and let the run stop when it is to."""
-    over = threading.Event()
     run.store.objects.delete(_wish(run.id))  # an earlier one: the run was continued since
     _beat(run)
-    thread = threading.Thread(target=_keep_beating, args=(run, over), name="pulse", daemon=True)
-    thread.start()
-    try:
+
+    def beat() -> None:
+        _beat(run)
+        if is_to_stop(run.store, run.id) and not run.stop.is_set():
+            run.stop.set()
+            run.board.say("stopping", "the run was cancelled; steps save resume points")
+
+    with repeated(beat, BEAT_SECONDS, "pulse"):
         yield
-    finally:
-        over.set()
-        thread.join(BEAT_SECONDS)
-
-
-def _keep_beating(run: Run, over: threading.Event) -> None:
-    while not over.wait(BEAT_SECONDS):
-        # A full disk or a store that is away is the steps' business, not this thread's.
-        with suppress(OSError, StageFailure):
-            _beat(run)
-            if is_to_stop(run.store, run.id) and not run.stop.is_set():
-                run.stop.set()
-                run.board.say("stopping", "the run was cancelled; steps save resume points")
 
 
 def _beat(run: Run) -> None:

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -33,12 +33,12 @@ from components.contract import (
     Stage,
     StageContext,
     StageFailure,
-    TryAgain,
     load_function,
 )
 from components.execution.exit_codes import ExitCode, disk_is_full, exit_code, machine_fault
 from components.execution.numerics import numerics, reset_global_state
 from components.execution.publishing import patiently, published
+from components.execution.repeat import repeated
 from components.execution.request import (
     StageRequest,
     attempt_at,
@@ -213,31 +213,20 @@ def _commit_files(manifest: Manifest, attempt: Attempt, store: ArtifactStore) ->
     return manifest.digest
 
 
-@contextmanager
-def _heartbeat(attempt: Attempt, store: ArtifactStore, context: StageContext) -> Generator[None]:
+def _heartbeat(
+    attempt: Attempt, store: ArtifactStore, context: StageContext
+) -> AbstractContextManager[None]:
     """Publish progress every two seconds, and stop the stage when a newer attempt appears."""
-    done = threading.Event()
     journal, stop = context.journal, context.stop_requested
     assert isinstance(stop, StopSignal)
 
     def beat() -> None:
-        while True:
-            # A full disk or a store that is away ends the stage, if at all, not this thread.
-            with suppress(OSError, TryAgain):
-                if context.rank == 0:
-                    attempt.write_record("progress", _progress(journal))
-                if store.fence(attempt.stage, attempt.key) > attempt.number:
-                    stop.request()
-            if done.wait(HEARTBEAT_SECONDS):
-                return
+        if context.rank == 0:
+            attempt.write_record("progress", _progress(journal))
+        if store.fence(attempt.stage, attempt.key) > attempt.number:
+            stop.request()
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return repeated(beat, HEARTBEAT_SECONDS, "heartbeat")
 
 
 def _progress(journal: Journal) -> dict[str, object]:

@@ -7,15 +7,16 @@ works on, and what is due is sent when the store is back.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from components.artifacts.local_store import LocalStore
 from components.artifacts.store import Attempt
 from components.contract import TryAgain
+from components.execution.repeat import repeated
 
 PUBLISH_SECONDS = 3.0
 PATIENCE_SECONDS = 600.0
@@ -35,21 +36,12 @@ def published(attempt: Attempt, *, rank: int) -> Generator[None]:
     if isinstance(attempt.objects, LocalStore):
         yield
         return
-    done = threading.Event()
-
-    def publish_until_done() -> None:
-        while not done.wait(PUBLISH_SECONDS):
-            with suppress(TryAgain):
-                publish(attempt, rank)
-
-    thread = threading.Thread(target=publish_until_done, name="publisher", daemon=True)
-    thread.start()
+    again = partial(publish, attempt, rank)
     try:
-        yield
+        with repeated(again, PUBLISH_SECONDS, "publisher"):
+            yield
     finally:
-        done.set()
-        thread.join()
-        patiently(lambda: publish(attempt, rank))
+        patiently(again)
 
 
 def publish(attempt: Attempt, rank: int) -> None:
