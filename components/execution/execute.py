@@ -38,6 +38,7 @@ from components.contract import (
 from components.execution.exit_codes import ExitCode, disk_is_full, exit_code, machine_fault
 from components.execution.numerics import numerics, reset_global_state
 from components.execution.publishing import patiently, published
+from components.execution.ranks import end_rank, run_ranks
 from components.execution.repeat import repeated
 from components.execution.request import (
     StageRequest,
@@ -295,7 +296,7 @@ def main(arguments: list[str]) -> int:
     if "--end-with-parent" in arguments:
         end_with_parent()
     if "--rank" in arguments:
-        return execute(uri, rank=int(arguments[arguments.index("--rank") + 1]))
+        end_rank(execute(uri, rank=int(arguments[arguments.index("--rank") + 1])))
     try:
         resources = read_request(uri).resources
     except StageFailure as error:
@@ -303,8 +304,6 @@ def main(arguments: list[str]) -> int:
         return exit_code(error)
     if resources.processes * resources.nodes == 1:
         return execute(uri)
-    from components.execution.ranks import run_ranks
-
     return run_ranks(uri, resources)
 
 

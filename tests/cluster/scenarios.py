@@ -44,6 +44,7 @@ class Place:
     core: Any
     batch: Any
     launcher: KubernetesLauncher = field(init=False)
+    opened: list[KubernetesLauncher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.objects = LocalStore(self.directory / "store")
@@ -63,8 +64,9 @@ class Place:
         return ClusterSettings(**(values | changes))
 
     def another_launcher(self, **changes: Any) -> KubernetesLauncher:
-        """Open a launcher that knows nothing of the first."""
-        return KubernetesLauncher(self.settings(**changes), self.objects)
+        """Open a launcher that knows nothing of the first; it is closed with the place."""
+        self.opened.append(KubernetesLauncher(self.settings(**changes), self.objects))
+        return self.opened[-1]
 
     def use_token(self, token: str = "") -> None:
         """Go on with another token; with none, that of the kubeconfig."""
@@ -149,7 +151,8 @@ def place(kubeconfig: str, directory: Path) -> Generator[Place]:
     try:
         yield made
     finally:
-        made.launcher.close()
+        for launcher in (*made.opened, made.launcher):
+            launcher.close()
         for job in made.items("jobs"):
             name = job["metadata"]["name"]
             batch.delete_namespaced_job(name, namespace, propagation_policy="Background", **raw)

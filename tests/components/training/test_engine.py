@@ -17,6 +17,7 @@ import json, sys
 from pathlib import Path
 import torch, torch.distributed as dist
 from components.contract import Resources
+from components.execution.ranks import end_rank
 from components.training.engine import Course, DataParallel, Signals
 from components.training.loss import next_token_loss
 from components.training.optimizer import OptimizerSettings
@@ -45,6 +46,7 @@ for parallel in ("data", "zero1", "zero2"):
         moved = float((weights(made(model=model)).cpu() - before).abs().max())
         found[f"{parallel} {precision}"] = [step.loss, step.norm, step.save, moved, *kinds]
 print(json.dumps(found))
+end_rank(0)
 """
 
 

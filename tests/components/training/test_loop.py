@@ -192,6 +192,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from components.contract import Resources, Stopped
+from components.execution.ranks import end_rank
 from components.training.loop import prepare, train
 from tests.components.training.sample_inputs import StopAfter, make_context
 from tests.components.training.test_loop import made, weights, poisoned
@@ -210,8 +211,9 @@ training = made(12, loss=poisoned(bad))
 try:
     train(training, context)
 except Stopped:
-    sys.exit(143)
+    end_rank(143)
 torch.save(weights(training), home / f"weights-{rank}.pt")
+end_rank(0)
 """
 
 

@@ -104,6 +104,7 @@ def start(world: int, home: Path) -> None:
         "import sys; from pathlib import Path; "
         "from tests.components.training.test_zero import rank_main; "
         "rank_main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))"
+        "; from components.execution.ranks import end_rank; end_rank(0)"
     )
     ranks: list[subprocess.Popen[bytes]] = []
     for rank in range(world):
