@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -43,6 +44,12 @@ def follow(run: Run, futures: Sequence[PrefectFuture[Any]], flow_run_id: str) ->
     except httpx.HTTPError as error:
         run.board.say("prefect", f"its page lacks a part of this run ({type(error).__name__})")
     wait(list(futures))
+
+
+def name_page(flow_run_id: str | None, run_id: str) -> None:
+    """Give a flow run the name of the run that it carries out, by which `submission` finds it."""
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run_id), name=run_id)
 
 
 class _View:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -19,14 +18,13 @@ from components.settings import Settings
 from flows.prefect_client import prefect_client
 from flows.prefect_runs import resubmitted
 from flows.prefect_view import changes
-from flows.runs import RunRecord, newest_first
+from flows.runs import RunRecord, load_run
 from flows.servers import prefect_url
 from flows.train import FLOW_NAME
 
 POLL_SECONDS = 2.0
 RESUBMIT_SECONDS = 60.0
 """Time within which the reconciler lets another flow run go on where one has died."""
-RECENT_RUNS = 20
 
 
 class RunEnded(StageFailure):
@@ -103,11 +101,11 @@ class _Look:
 
 def _look(store: ArtifactStore, url: str, flow_run: UUID) -> _Look:
     with prefect_client(url) as client:
-        state = client.read_flow_run(flow_run).state
+        seen = client.read_flow_run(flow_run)
+        state = seen.state
         crashed = state is not None and state.type.value == "CRASHED"
         successor = resubmitted(client, flow_run) if crashed else None
-    recent = islice(newest_first(store), RECENT_RUNS)
-    record = next((r for r in recent if r.links.get("prefect_flow_run") == str(flow_run)), None)
+    record = load_run(store, seen.name)
     if state is None:
         return _Look("PENDING", "", 0.0, None, record)
     since = time.time() - state.timestamp.timestamp() if crashed else 0.0

@@ -23,7 +23,7 @@ from components.settings import settings
 from flows.context import Run
 from flows.display import watch
 from flows.engine import pages, to_mlflow
-from flows.prefect_view import follow
+from flows.prefect_view import follow, name_page
 from flows.produce import produce
 from flows.run import Pipeline, carry_out, make_plan, stop_on_signal
 from flows.run_step import run_step
@@ -97,8 +97,14 @@ def train(
     chosen = resolve(recipe, assignments=changes, settings=here)
     job = job_of(chosen, until=until, new=new)
     plan = make_plan(job, open_store(here))
-    outcome = carry_out(job, here, plan, engine=submit_steps, watcher=watch, shipper=to_mlflow)
+    outcome = carry_out(job, here, plan, engine=_named, watcher=watch, shipper=to_mlflow)
+    name_page(flow_run.get_id(), outcome.record.id)  # a run with nothing to make has no steps
     return outcome.record.id
+
+
+def _named(run: Run, pipeline: Pipeline) -> None:
+    name_page(flow_run.get_id(), run.id)
+    submit_steps(run, pipeline)
 
 
 def as_flow(run: Run, pipeline: Pipeline) -> None:

@@ -162,8 +162,8 @@ def _hand_over(job: Job, here: Settings, changes: Changes, options: RunOptions) 
         return 0
     if record is not None:
         steps = record.steps.items()
-        made = tuple(name for name, step in steps if step.state == "done")
-        cached = tuple(name for name, step in steps if step.state == "cached")
+        made = tuple(n for n, s in steps if s.state == "done" and (s.ended or 0.0) > started)
+        cached = tuple(name for name in record.steps if name not in made)
         outcome = Outcome(record, made, cached, record.seconds, record.links)
         report(open_store(here), outcome, time.time() - started, as_json=options.json)
     return 0

@@ -21,6 +21,7 @@ from flows.recipe import resolve
 from flows.server_processes import free_port
 from flows.server_programs import answers
 from flows.servers import private_prefect_server
+from flows.submission import RunEnded, follow, submit
 from flows.train import FLOW_NAME, Place
 
 
@@ -109,6 +110,23 @@ def test_a_flow_run_from_the_form_is_carried_out_by_the_worker(prefect, worker):
     assert run["state_type"] == "FAILED"
     assert "lerning_rate" in run["state"]["message"]
     assert "learning_rate" in run["state"]["message"]  # the suggestion
+
+
+def test_a_submitted_run_is_followed_to_its_end(prefect, worker):
+    said = []
+    record = follow(prefect, submit(prefect, "ci", [], until="corpus"), said.append)
+    assert (record.state, record.steps["corpus"].state) == ("done", "done")
+    assert [line.split()[:2] for line in said][-1] == ["corpus", "is"]
+    again = follow(prefect, submit(prefect, "ci", [], until="corpus"), said.append)
+    assert again.id == record.id, "there is nothing to make"
+    with pytest.raises(RunEnded, match="lerning_rate"):
+        follow(prefect, submit(prefect, "ci", ["agent.lerning_rate=1"]), said.append)
+
+
+def test_without_a_worker_there_is_nobody_to_submit_to(prefect, worker):
+    nobody = prefect.model_copy(update={"work_pool": "nobody"})
+    with pytest.raises(EnvironmentMissing, match=r"(?s)no deployment 'nobody'.*STRATA_WORK_POOL"):
+        submit(nobody, "ci", [])
 
 
 def test_the_worker_says_that_it_is_well(worker, health_port):
