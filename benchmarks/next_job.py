@@ -1,10 +1,10 @@
 """P12: how long a cluster waits between two steps, over one bare create call on the same API.
 
-A chain of torch-free steps runs through the real launcher. A: from the moment the API shows a Job
-as complete to the moment it shows the next one, both by one watch. In between the orchestrator
-sees the end, waits for the log, reads the artifact's manifest, works out the next key, numbers the
-attempt, writes its request to the store and asks for the Job. B: a create call of such a Job,
-suspended, until the same watch shows it.
+A chain of torch-free steps runs through the real launcher, without Prefect. A: from the moment a
+watch of the API shows a pod as succeeded to the moment a watch shows the next Job. In between the
+Job's controller takes note, and the orchestrator sees the end, waits for the log, reads the
+artifact's manifest, works out the next key, numbers the attempt, writes its request to the store
+and asks for the Job. B: a create call of such a Job, suspended, until the same watch shows it.
 
 The API is the one that KUBECONFIG names, else the fake of the tests; the figure says which.
 """
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -42,26 +42,31 @@ GOAL = 1.2
 
 
 class Seen:
-    """Note when a watch shows a Job for the first time, and when it shows its end."""
+    """Note when a watch shows a Job for the first time, and when it shows its pod's success."""
 
     def __init__(self, place: Place) -> None:
         self.made: dict[str, float] = {}
         self.ended: dict[str, float] = {}
-        self._place = place
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._namespace = place.namespace
+        lists = {
+            place.batch.list_namespaced_job: self._job,
+            place.core.list_namespaced_pod: self._pod,
+        }
+        for each in lists.items():
+            threading.Thread(target=self._watch, args=each, daemon=True).start()
 
-    def _watch(self) -> None:
-        answer = self._place.batch.list_namespaced_job(
-            self._place.namespace, watch=True, _preload_content=False, timeout_seconds=600
-        )
+    def _watch(self, objects: Callable[..., Any], note: Callable[[Any, float], None]) -> None:
+        answer = objects(self._namespace, watch=True, _preload_content=False, timeout_seconds=600)
         for line in answer:
             now = time.perf_counter()
-            job = json.loads(line)["object"]
-            name = job["metadata"]["name"]
-            self.made.setdefault(name, now)
-            held = job.get("status", {}).get("conditions") or []
-            if any((each["type"], each["status"]) == ("Complete", "True") for each in held):
-                self.ended.setdefault(name, now)
+            note(json.loads(line)["object"], now)
+
+    def _job(self, job: Any, now: float) -> None:
+        self.made.setdefault(job["metadata"]["name"], now)
+
+    def _pod(self, pod: Any, now: float) -> None:
+        if pod["status"].get("phase") == "Succeeded":
+            self.ended.setdefault(pod["metadata"]["labels"]["job-name"], now)
 
     def wait_for(self, name: str) -> float:
         """Return when a Job was shown for the first time."""

@@ -42,7 +42,7 @@ def job_status(job: Object, pods: Sequence[Object], now: float, start_seconds: f
     `now` is in UNIX seconds; a pod that cannot start is over `start_seconds` after it got its node.
     """
     held = conditions(job)
-    if "Complete" in held:
+    if "Complete" in held or _all_succeeded(job, pods):
         return Ended(ExitCode.DONE, "", Reason.COMPLETED)
     if "Failed" in held:
         return _failed(held["Failed"], pods)
@@ -104,6 +104,15 @@ def first_end(pods: Iterable[Object]) -> Ended | None:
         if (end := pod_end(pod)) is not None and end.code != ExitCode.DONE
     ]
     return min(ends, key=lambda each: each[:3])[3] if ends else None
+
+
+def _all_succeeded(job: Object, pods: Sequence[Object]) -> bool:
+    """Tell whether every pod of a Job has succeeded; its controller says so most of a second later.
+
+    Measured on Kubernetes 1.36 by benchmarks/next_job.py.
+    """
+    succeeded = {pod_index(p) for p in pods if (end := pod_end(p)) and end.code == ExitCode.DONE}
+    return len(succeeded) == int(job["spec"].get("completions") or 1)
 
 
 def _failed(condition: Object, pods: Sequence[Object]) -> Ended:

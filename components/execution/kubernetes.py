@@ -239,7 +239,8 @@ class KubernetesLauncher:
         if ended.kind is None and ended.code != ExitCode.DONE:
             ended = Ended(ended.code, cause(self._attempt(handle), ended.code))
         job = self._seen["jobs"].objects.get(name)
-        if job is not None and not {"Complete", "Failed"} & set(conditions(job)):
+        over = ended.code == ExitCode.DONE or {"Complete", "Failed"} & set(conditions(job or {}))
+        if job is not None and not over:
             self._api.delete_job(name)
         self._ended[handle] = ended
         return ended

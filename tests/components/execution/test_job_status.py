@@ -89,6 +89,17 @@ def test_of_several_pods_the_first_real_failure_decides() -> None:
     assert first_end([pods[0]]) == Ended(75, "a service is away; try again")
 
 
+def test_an_attempt_is_done_once_every_pod_has_succeeded() -> None:
+    two = job()
+    two["spec"]["completions"] = 2
+    done = [pod("Succeeded", index, **ended(0)) for index in (0, 1)]
+    status = job_status(two, done, NOW, 60)
+    assert isinstance(status, Ended)
+    assert (status.code, status.reason) == (0, Reason.COMPLETED)
+    for others in (done[:1], [done[0], done[0]], [done[0], pod("Running", 1)]):
+        assert isinstance(job_status(two, others, NOW, 60), Running)
+
+
 @pytest.mark.parametrize("why", ["ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"])
 def test_a_pod_that_cannot_start_is_given_time(why: str) -> None:
     waiting = {"waiting": {"reason": why, "message": "not found"}}
