@@ -55,14 +55,21 @@ def packages(_: Settings) -> Result:
 
 
 def sandbox(_: Settings) -> Result:
-    """Open a sandbox session, which proves its walls."""
-    try:
-        opened = load_function("components.sandbox.interface:open_sandbox")
-        with tempfile.TemporaryDirectory() as files:
-            opened("bubblewrap", Path(files)).close()
-    except (StageFailure, OSError, ImportError) as error:
-        return "fault", str(error), "apt-get install bubblewrap; allow user namespaces"
-    return "ok", "bubblewrap isolates", ""
+    """Open a sandbox session in each tier, which proves its walls."""
+    faults: dict[str, str] = {}
+    for tier in ("bubblewrap", "landlock"):
+        try:
+            opened = load_function("components.sandbox.interface:open_sandbox")
+            with tempfile.TemporaryDirectory() as files:
+                opened(tier, Path(files)).close()
+        except (StageFailure, OSError, ImportError) as error:
+            faults[tier] = str(error)
+    if "bubblewrap" not in faults:
+        return "ok", "bubblewrap isolates" + ("" if faults else ", and so does landlock"), ""
+    repair = "apt-get install bubblewrap; allow user namespaces"
+    if "landlock" not in faults:
+        repair += "; or set sandbox_tier=landlock where a step has it, which isolates here"
+    return "fault", faults["bubblewrap"], repair
 
 
 def home(here: Settings) -> Result:

@@ -71,17 +71,19 @@ def open_sandbox(tier: Tier, files: Path, limits: Limits | None = None) -> Sandb
 
     Raises `EnvironmentMissing` where this machine cannot isolate; there is no way to run without.
     """
-    if tier != "bubblewrap":
-        raise EnvironmentMissing(
-            f"sandbox tier {tier!r} is not available in this version; set sandbox_tier to "
-            "'bubblewrap' (`apt-get install bubblewrap`; it needs user namespaces)"
-        )
     from components.sandbox.bubblewrap import BubblewrapSandbox
+    from components.sandbox.landlock import LandlockSandbox
     from components.sandbox.selftest import prove_isolation
 
-    sandbox = BubblewrapSandbox(files, limits or Limits())
+    kinds = {"bubblewrap": BubblewrapSandbox, "landlock": LandlockSandbox}
+    if tier not in kinds:
+        raise EnvironmentMissing(
+            f"sandbox tier {tier!r} is not available in this version; set sandbox_tier to "
+            "'bubblewrap' (`apt-get install bubblewrap`; it needs user namespaces) or 'landlock'"
+        )
+    sandbox = kinds[tier](files, limits or Limits())
     try:
-        prove_isolation(sandbox)
+        prove_isolation(sandbox, tier)
     except BaseException:
         sandbox.close()
         raise

@@ -12,10 +12,11 @@ ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050001, 0x80000000
 X86, ARM = 0xC000003E, 0xC00000B7
 
 
-def interpret(program: bytes, number: int, architecture: int, argument: int = 0) -> int:
-    """Run the classic BPF program on (system call, architecture) and return its verdict."""
+def interpret(program: bytes, number: int, architecture: int, first: int = 0, second=0) -> int:
+    """Run the classic BPF program on a system call and return its verdict."""
     lines = list(struct.iter_unpack("=HBBI", program))
-    data, accumulator, at = {0: number, 4: architecture, 16: argument}, 0, 0
+    low, high = second & 0xFFFFFFFF, second >> 32
+    data, accumulator, at = {0: number, 4: architecture, 16: first, 24: low, 28: high}, 0, 0
     while True:
         code, if_true, if_false, value = lines[at]
         at += 1
@@ -24,7 +25,11 @@ def interpret(program: bytes, number: int, architecture: int, argument: int = 0)
         elif code == 0x06:
             return value
         else:
-            holds = accumulator == value if code == 0x15 else accumulator >= value
+            holds = {
+                0x15: accumulator == value,
+                0x35: accumulator >= value,
+                0x45: accumulator & value != 0,
+            }[code]
             at += if_true if holds else if_false
 
 
@@ -76,3 +81,48 @@ def test_only_common_sockets_are_allowed(machine: str, number: int) -> None:
         family for family in range(50) if interpret(program, number, architecture, family) == ALLOW
     ]
     assert allowed == [1, 2, 10]
+
+
+NOT_THERE = 0x00050026
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "arguments", "verdict"),
+    [
+        ("socket", (41, 198), (1,), REFUSE),
+        ("socketpair", (53, 199), (1,), ALLOW),
+        ("fchmodat", (268, 53), (), REFUSE),
+        ("fchmodat2", (452, 452), (), REFUSE),
+        ("prlimit of itself", (302, 261), (0,), ALLOW),
+        ("prlimit of another", (302, 261), (17,), REFUSE),
+        ("sched_setaffinity of another", (203, 122), (17,), REFUSE),
+        ("fork", (56, 220), (0x01200011,), ALLOW),
+        ("thread", (56, 220), (0x003D0F00,), ALLOW),
+        ("namespace of users", (56, 220), (0x10000011,), REFUSE),
+        ("namespace of mounts", (56, 220), (0x00020011,), REFUSE),
+        ("clone3", (435, 435), (), NOT_THERE),
+        ("times of an open file", (280, 88), (3, 0), ALLOW),
+        ("times of a path", (280, 88), (3, 0x1000), REFUSE),
+        ("times of a path far up", (280, 88), (3, 0x7F0000000000), REFUSE),
+        ("setpriority", (141, 140), (), REFUSE),
+        ("read", (0, 63), (), ALLOW),
+        ("ptrace", (101, 117), (), REFUSE),
+        ("mq_open", (240, 180), (), REFUSE),
+    ],
+)
+def test_verdicts_where_the_machine_is_shared(name, numbers, arguments, verdict) -> None:
+    for machine, architecture, number in zip(
+        ("x86_64", "aarch64"), (X86, ARM), numbers, strict=True
+    ):
+        program = filter_program(machine, shared=True)
+        assert program is not None
+        assert interpret(program, number, architecture, *arguments) == verdict, name
+
+
+def test_a_call_that_arm_lacks_is_refused_on_x86_alone() -> None:
+    x86, arm = (filter_program(machine, shared=True) for machine in ("x86_64", "aarch64"))
+    assert x86 is not None
+    assert arm is not None
+    chmod, capget = 90, 90
+    assert interpret(x86, chmod, X86) == REFUSE
+    assert interpret(arm, capget, ARM) == ALLOW

@@ -41,7 +41,7 @@ class Silent(PlainShell):
 def test_a_shell_without_walls_is_refused() -> None:
     with pytest.raises(EnvironmentMissing) as caught:
         prove_isolation(PlainShell())
-    assert "host-file-visible" in str(caught.value)
+    assert "host-file-readable" in str(caught.value)
     assert "network-reachable" in str(caught.value)
 
 
