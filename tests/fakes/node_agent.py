@@ -595,7 +595,7 @@ def _answer_log(handler: BaseHTTPRequestHandler, agent: NodeAgent) -> None:
             elif not follow or over:
                 break
             else:
-                time.sleep(0.1)
+                time.sleep(0.01)
         handler.wfile.write(b"0\r\n\r\n")
 
 
