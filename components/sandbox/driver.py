@@ -1,10 +1,10 @@
 """The program inside the sandbox: read a request, run its command, answer, again.
 
-It is the first process of its namespace and hands nothing to the commands it starts. A command
-cannot signal it (the kernel spares a namespace's first process), cannot trace it or open its files
-(it is not dumpable), and does not inherit the pipe the answers go through, so it can neither forge
-an answer nor end the session. This file is passed as text to the system's Python inside the
-sandbox; it imports the standard library only.
+It hands nothing to the commands it starts. A command cannot signal it (the kernel spares a
+namespace's first process, or Landlock's scope is in the way), cannot trace it or open its files (it
+is not dumpable), and does not inherit the pipe the answers go through, so it can neither forge an
+answer nor end the session. This file runs in the system's Python inside the sandbox; it imports the
+standard library only.
 """
 
 # ruff: noqa: PTH101, PTH112, PTH114, PTH108, PTH118, PTH123, PTH208
@@ -23,25 +23,54 @@ import struct
 import time
 
 PR_SET_DUMPABLE = 4
-WORK, SCRATCH = "/work", "/tmp"
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": SCRATCH, "TMPDIR": SCRATCH, "LC_ALL": "C"}
 POLL_MILLISECONDS = 20
 FLOOD = 16
 """A command that writes this many times what is kept of its output is ended."""
 
 
-def cpu_of_live_processes() -> float:
-    """Return the CPU seconds of all processes but this one, with those of their reaped children."""
-    ticks = 0
+class Namespaces:
+    """Say where the session is and what bounds a command; here the kernel does it all."""
+
+    work, scratch = "/work", "/tmp"
+
+    def enter(self) -> None:
+        """Put up the walls around a command, in its own process; here they stand already."""
+
+    def limits(self, request: dict) -> dict:
+        """Return resource limits beside those that all tiers have."""
+        return {resource.RLIMIT_NPROC: request["processes"]}
+
+    def exceeded(self, below: "dict[int, list[bytes]]", request: dict) -> str:
+        """Return which bound the processes below the driver have passed, or nothing."""
+        return ""
+
+
+def processes_below() -> "dict[int, list[bytes]]":
+    """Return every process below this one, by its id: /proc/PID/stat from the state on.
+
+    Orphans count, since they become children of the driver.
+    """
+    children: dict = {}
     for name in os.listdir("/proc"):
-        if not name.isdigit() or name == "1":
+        if not name.isdigit():
             continue
         try:
             with open(f"/proc/{name}/stat", "rb") as stat:
                 fields = stat.read().rsplit(b")", 1)[1].split()
         except OSError:
             continue
-        ticks += sum(int(field) for field in fields[11:15])
+        children.setdefault(int(fields[1]), {})[int(name)] = fields
+    found, parents = {}, [os.getpid()]
+    while parents:
+        below = children.pop(parents.pop(), {})
+        found.update(below)
+        parents += below
+    return found
+
+
+def cpu_of(processes: "dict[int, list[bytes]]") -> float:
+    """Return the CPU seconds of processes, with those of their reaped children."""
+    ticks = sum(int(field) for fields in processes.values() for field in fields[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -51,29 +80,31 @@ def cpu_of_reaped_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def become_command(request: dict, stdout: int, stderr: int) -> None:
+def become_command(request: dict, place: Namespaces, stdout: int, stderr: int) -> None:
     """Turn the forked child into the command; does not return."""
     try:
         os.setsid()
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
+        place.enter()
         os.closerange(3, 256)
         limits = {
             resource.RLIMIT_AS: request["memory"],
-            resource.RLIMIT_NPROC: request["processes"],
             resource.RLIMIT_FSIZE: request["file"],
             resource.RLIMIT_CPU: math.ceil(request["cpu"]) + 1,
             resource.RLIMIT_CORE: 0,
             resource.RLIMIT_NOFILE: 128,
             resource.RLIMIT_MSGQUEUE: 0,
+            **place.limits(request),
         }
         for limit, value in limits.items():
             resource.setrlimit(limit, (value, value))
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        os.chdir(WORK)
+        os.chdir(place.work)
         command = ["bash", "--norc", "--noprofile", "-c", request["command"]]
-        os.execve("/bin/bash", command, ENVIRONMENT)
+        variables = {"HOME": place.scratch, "TMPDIR": place.scratch, "LC_ALL": "C"}
+        os.execve("/bin/bash", command, {"PATH": "/usr/bin:/bin", **variables})
     finally:
         os._exit(126)
 
@@ -107,7 +138,7 @@ class Output:
 
 
 def kill_everything() -> None:
-    """End every process of the namespace but this one and reap them all."""
+    """End every process of the session but this one and reap them all."""
     while True:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
@@ -119,46 +150,77 @@ def kill_everything() -> None:
         time.sleep(0.0005)
 
 
-def watch(child: int, request: dict, streams: "tuple[Output, Output]") -> "tuple[str, int]":
-    """Follow the command until it ends, floods, or has used up its time; return (cause, status)."""
-    before = cpu_of_reaped_children()
-    deadline = time.monotonic() + request["wall"]
-    process = os.pidfd_open(child)
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    for stream in streams:
-        poll.register(stream.read_end, select.POLLIN)
-    cause, status = "", 0
-    while not cause:
-        ready = poll.poll(POLL_MILLISECONDS)
-        for stream in [stream for stream in streams if stream.open]:
-            stream.drain()
-            if not stream.open:
-                poll.unregister(stream.read_end)
-        if any(number == process for number, _ in ready):
-            cause, status = "ended", os.waitpid(child, 0)[1]
-        elif any(stream.seen > FLOOD * stream.limit for stream in streams):
-            cause = "flood"
-        elif time.monotonic() > deadline:
-            cause = "wall"
-        elif cpu_of_live_processes() + cpu_of_reaped_children() - before > request["cpu"]:
-            cause = "cpu"
-    os.close(process)
+def leave() -> None:
+    """End the session: nothing of it may outlive this process."""
     kill_everything()
-    if cpu_of_reaped_children() - before > request["cpu"]:
-        cause = "cpu"
-    return cause, status
+    os._exit(0)
 
 
-def run(request: dict) -> dict:
-    """Run one command and describe how it ended."""
-    streams = (Output(request["output"]), Output(request["output"]))
-    child = os.fork()
-    if child == 0:
-        become_command(request, streams[0].write_end, streams[1].write_end)
-    for stream in streams:
-        os.close(stream.write_end)
-    cause, status = watch(child, request, streams)
+class Command:
+    """Follow one command until it ends, floods, has passed a bound, or nobody waits for it."""
+
+    def __init__(self, request: dict, place: Namespaces, host: int) -> None:
+        self.request, self.place, self.host = request, place, host
+        self.streams = (Output(request["output"]), Output(request["output"]))
+        self.before = cpu_of_reaped_children()
+        self.looked = time.monotonic()
+        self.deadline = self.looked + request["wall"]
+        self.child = os.fork()
+        if self.child == 0:
+            become_command(request, place, *(stream.write_end for stream in self.streams))
+        for stream in self.streams:
+            os.close(stream.write_end)
+
+    def watch(self) -> "tuple[str, int]":
+        """Return why the command is over, and its wait status; by then no process is left."""
+        process = os.pidfd_open(self.child)
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        poll.register(self.host, 0)  # its end is told even so
+        for stream in self.streams:
+            poll.register(stream.read_end, select.POLLIN)
+        cause, status = "", 0
+        while not cause:
+            ready = [number for number, _ in poll.poll(POLL_MILLISECONDS)]
+            for stream in [stream for stream in self.streams if stream.open]:
+                stream.drain()
+                if not stream.open:
+                    poll.unregister(stream.read_end)
+            if self.host in ready:
+                leave()
+            elif process in ready:
+                cause, status = "ended", os.waitpid(self.child, 0)[1]
+            else:
+                cause = self.passed()
+        os.close(process)
+        kill_everything()
+        if cpu_of_reaped_children() - self.before > self.request["cpu"]:
+            cause = "cpu"
+        elif cause == "ended":  # what it left may be too much, however fast it was
+            cause = self.place.exceeded({}, self.request) or cause
+        return cause, status
+
+    def passed(self) -> str:
+        """Return which bound the living command has passed, or nothing."""
+        if any(stream.seen > FLOOD * stream.limit for stream in self.streams):
+            return "flood"
+        now = time.monotonic()
+        if now > self.deadline:
+            return "wall"
+        if now - self.looked < POLL_MILLISECONDS / 1000:
+            return ""
+        self.looked = now
+        below = processes_below()
+        if cpu_of(below) + cpu_of_reaped_children() - self.before > self.request["cpu"]:
+            return "cpu"
+        return self.place.exceeded(below, self.request)
+
+
+def run(request: dict, place: Namespaces, host: int) -> dict:
+    """Run one command and describe how it ended; `host` is the pipe that ends with the host."""
+    command = Command(request, place, host)
+    cause, status = command.watch()
+    streams = command.streams
     for stream in streams:
         while stream.open and stream.seen <= FLOOD * stream.limit:
             stream.drain()
@@ -174,12 +236,12 @@ def run(request: dict) -> dict:
     }
 
 
-def reset() -> dict:
+def reset(scratch: str) -> dict:
     """Empty the scratch directory; `clean` is false if something could not be removed."""
     kill_everything()
     clean = True
-    for name in os.listdir(SCRATCH):
-        path = os.path.join(SCRATCH, name)
+    for name in os.listdir(scratch):
+        path = os.path.join(scratch, name)
         try:
             if os.path.isdir(path) and not os.path.islink(path):
                 os.chmod(path, 0o700)
@@ -197,12 +259,12 @@ def read_exactly(number: int, size: int) -> bytes:
     while len(data) < size:
         chunk = os.read(number, size - len(data))
         if not chunk:
-            os._exit(0)
+            leave()
         data += chunk
     return data
 
 
-def main() -> None:
+def serve(place: Namespaces) -> None:
     """Serve requests for ever: a length in four bytes, then JSON; the answer repeats the
     request's id.
     """
@@ -216,7 +278,10 @@ def main() -> None:
     while True:
         (size,) = struct.unpack(">I", read_exactly(requests, 4))
         request = json.loads(read_exactly(requests, size))
-        answer = run(request) if request["op"] == "run" else reset()
+        if request["op"] == "run":
+            answer = run(request, place, requests)
+        else:
+            answer = reset(place.scratch)
         body = json.dumps({"id": request["id"], **answer}).encode()
         data = struct.pack(">I", len(body)) + body
         while data:
@@ -224,4 +289,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Namespaces())

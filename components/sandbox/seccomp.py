@@ -1,26 +1,22 @@
 """The system-call filter of a session: calls that no honest command needs answer "not permitted".
 
-A second wall behind the namespaces. The list holds what has repeatedly opened kernels to
+Behind namespaces it is a second wall. The list holds what has repeatedly opened kernels to
 unprivileged users (bpf, io_uring, userfaultfd, keyrings, new mounts), what reaches into other
-processes, and shared memory that would outlive a command. Classic BPF; instruction layout from
+processes, and shared memory that would outlive a command. Without namespaces it is also the first
+wall against what Landlock does not know: sockets, System V objects, the modes of files, and the
+limits and priorities of processes of the same user. Classic BPF; instruction layout from
 linux/filter.h, numbers from the kernel's tables (asm/unistd.h).
 """
 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _JUMP_ALWAYS, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06
 _KILL_PROCESS, _ALLOW = 0x8000_0000, 0x7FFF_0000
 _NOT_PERMITTED = 0x0005_0000 | 1
 _X32_BIT = 0x4000_0000
-
-_FIRST_ARGUMENT = 16
-_SOCKET = (41, 198)
-_FAMILIES = (1, 2, 10)
-"""Sockets a command may make: unix, IPv4, IPv6. A vsock ignores network namespaces and would
-reach a virtual machine's host; packet and crypto sockets are kernel surface that nobody needs.
-"""
 
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 
@@ -49,6 +45,7 @@ _DENIED: dict[str, tuple[int, int]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
     "unshare": (272, 97),
     "setns": (308, 268),
     "name_to_handle_at": (303, 264),
@@ -69,13 +66,85 @@ _DENIED: dict[str, tuple[int, int]] = {
 }
 """System call to its number on x86_64 and on aarch64."""
 
+_DENIED_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
+    "socket": (41, 198),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_unlink": (241, 181),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+}
+"""Landlock governs opening, making, renaming and removing; these act without opening, and on all
+that the session's user owns. Watches tell the names in directories that cannot be listed.
+"""
 
-def filter_program(machine: str) -> bytes | None:
-    """Return the filter in the layout `bwrap --seccomp` reads, or None for an unknown machine."""
+_FIRST, _SECOND, _SECOND_HIGH = 16, 24, 28
+_Condition = tuple[tuple[int, int], tuple[tuple[int, tuple[int, ...]], ...]]
+
+_SOCKETS: _Condition = ((41, 198), ((_FIRST, (1, 2, 10)),))
+"""Sockets a command may make in a network namespace: unix, IPv4, IPv6. A vsock ignores network
+namespaces and would reach a virtual machine's host; packet and crypto sockets are kernel surface
+that nobody needs.
+"""
+_STREAM_FLAGS = (0o1, 0o4001, 0o2000001, 0o2004001)
+_WITHOUT_NAMESPACES: tuple[_Condition, ...] = (
+    # Pairs of unix streams only: half a pair of datagrams can still send to any path.
+    ((53, 199), ((_FIRST, (1,)), (_SECOND, _STREAM_FLAGS))),
+    # prlimit64 on the caller.
+    ((302, 261), ((_FIRST, (0,)),)),
+    # utimensat on an open file, as `touch` does, not on a path.
+    ((280, 88), ((_SECOND, (0,)), (_SECOND_HIGH, (0,)))),
+)
+"""Numbers on both machines, and for places in the call's data the only values that may pass."""
+
+
+def filter_program(machine: str, *, namespaces: bool = True) -> bytes | None:
+    """Return the filter in the layout `bwrap --seccomp` reads, or None for an unknown machine.
+
+    Without namespaces around the session, more has to be refused.
+    """
     if machine not in _ARCHITECTURES:
         return None
     column = list(_ARCHITECTURES).index(machine)
-    denied = sorted(numbers[column] for numbers in _DENIED.values())
+    named: dict[str, Any] = _DENIED if namespaces else _DENIED | _DENIED_WITHOUT_NAMESPACES
+    denied = sorted(each[column] for each in named.values() if each[column] is not None)
     program = [
         _instruction(_LOAD, value=4),
         _instruction(_JUMP_EQUAL, 1, 0, _ARCHITECTURES[machine]),
@@ -87,25 +156,26 @@ def filter_program(machine: str) -> bytes | None:
             _instruction(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT),
             _instruction(_RETURN, value=_KILL_PROCESS),
         ]
-    end = _end(_SOCKET[column])
     for left, number in zip(range(len(denied), 0, -1), denied, strict=True):
-        program.append(_instruction(_JUMP_EQUAL, left - 1 + len(end) - 2, 0, number))
-    program += end
+        program.append(_instruction(_JUMP_EQUAL, left, 0, number))
+    program += [_instruction(_JUMP_ALWAYS, value=1), _instruction(_RETURN, value=_NOT_PERMITTED)]
+    for numbers, tests in (_SOCKETS,) if namespaces else _WITHOUT_NAMESPACES:
+        only = [line for offset, values in tests for line in _must_be(offset, values)]
+        program += [_instruction(_JUMP_EQUAL, 0, len(only) + 1, numbers[column]), *only]
+        program.append(_instruction(_RETURN, value=_ALLOW))
+    program.append(_instruction(_RETURN, value=_ALLOW))
     return b"".join(program)
 
 
-def _end(socket: int) -> list[bytes]:
-    """Return the last instructions: which sockets are allowed, then refuse, then allow."""
-    families = [
-        _instruction(_JUMP_EQUAL, left, 0, family)
-        for left, family in zip(range(len(_FAMILIES), 0, -1), _FAMILIES, strict=True)
-    ]
+def _must_be(offset: int, values: tuple[int, ...]) -> list[bytes]:
+    """Return instructions that refuse unless the word at `offset` is one of the values."""
     return [
-        _instruction(_JUMP_EQUAL, 0, len(families) + 2, socket),
-        _instruction(_LOAD, value=_FIRST_ARGUMENT),
-        *families,
+        _instruction(_LOAD, value=offset),
+        *(
+            _instruction(_JUMP_EQUAL, left, 0, value)
+            for left, value in zip(range(len(values), 0, -1), values, strict=True)
+        ),
         _instruction(_RETURN, value=_NOT_PERMITTED),
-        _instruction(_RETURN, value=_ALLOW),
     ]
 
 

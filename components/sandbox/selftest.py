@@ -4,31 +4,39 @@ settings.
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from components.contract import EnvironmentMissing
 from components.sandbox.interface import Sandbox
 
-_SCRIPT = """
-[ -e {host_file} ] && echo host-file-visible
-[ -r /etc/shadow ] && echo shadow-readable
-(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo network-reachable
-unshare --user true 2>/dev/null && echo user-namespace-allowed
-(: > /work/.probe) 2>/dev/null && echo files-writable
-(: > /usr/.probe) 2>/dev/null && echo system-writable
-ls /proc/1/fd >/dev/null 2>&1 && echo driver-visible
-grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || echo capabilities-held
-grep -q '^Seccomp:[[:space:]]*2$' /proc/self/status || echo no-system-call-filter
-echo proven
-"""
+
+class Provable(Sandbox, Protocol):
+    """A sandbox with a script that tries its walls: it prints a word for each one that it crossed,
+    then `proven`.
+
+    Its places are `{outside}`, a directory of the host which by its modes anybody may write, with
+    a file `secret`; `{port}`, a TCP port that listens; `{host}`, this process.
+    """
+
+    tier: str
+    needs: str
+    probe: str
 
 
-def prove_isolation(sandbox: Sandbox) -> None:
+def prove_isolation(sandbox: Provable) -> None:
     """Try to cross each wall; raises `EnvironmentMissing` naming those that do not hold."""
-    with tempfile.NamedTemporaryFile() as host_file, socket.create_server(("127.0.0.1", 0)) as door:
-        script = _SCRIPT.format(host_file=Path(host_file.name), port=door.getsockname()[1])
+    with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as door:
+        outside = Path(name)
+        outside.chmod(0o777)
+        secret = outside / "secret"
+        secret.touch()
+        secret.chmod(0o666)
+        port = door.getsockname()[1]
+        script = sandbox.probe.format(outside=outside, port=port, host=os.getpid())
         done = sandbox.run(script, cpu_seconds=5.0)
     sandbox.reset()
     found = done.stdout.split()
@@ -36,5 +44,5 @@ def prove_isolation(sandbox: Sandbox) -> None:
         broken = ", ".join(word for word in found if word != "proven") or done.stderr.strip()
         raise EnvironmentMissing(
             f"the sandbox does not isolate on this machine: {broken or 'it gave no answer'}. "
-            "Run on a kernel with user namespaces and seccomp, with bubblewrap 0.8 or newer"
+            f"{sandbox.needs}"
         )
