@@ -40,6 +40,9 @@ class Namespaces:
         """Return resource limits beside those that all tiers have."""
         return {resource.RLIMIT_NPROC: request["processes"]}
 
+    def restore(self) -> None:
+        """Undo what a command may have done to the files; here it can do nothing."""
+
     def exceeded(self, below: "dict[int, list[bytes]]", request: dict) -> str:
         """Return which bound the processes below the driver have passed, or nothing."""
         return ""
@@ -236,12 +239,13 @@ def run(request: dict, place: Namespaces, host: int) -> dict:
     }
 
 
-def reset(scratch: str) -> dict:
+def reset(place: Namespaces) -> dict:
     """Empty the scratch directory; `clean` is false if something could not be removed."""
     kill_everything()
+    place.restore()
     clean = True
-    for name in os.listdir(scratch):
-        path = os.path.join(scratch, name)
+    for name in os.listdir(place.scratch):
+        path = os.path.join(place.scratch, name)
         try:
             if os.path.isdir(path) and not os.path.islink(path):
                 os.chmod(path, 0o700)
@@ -278,10 +282,8 @@ def serve(place: Namespaces) -> None:
     while True:
         (size,) = struct.unpack(">I", read_exactly(requests, 4))
         request = json.loads(read_exactly(requests, size))
-        if request["op"] == "run":
-            answer = run(request, place, requests)
-        else:
-            answer = reset(place.scratch)
+        runs = request["op"] == "run"
+        answer = run(request, place, requests) if runs else reset(place)
         body = json.dumps({"id": request["id"], **answer}).encode()
         data = struct.pack(">I", len(body)) + body
         while data:

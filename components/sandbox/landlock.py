@@ -49,7 +49,8 @@ done
 for process in {host} $PPID; do kill -0 $process 2>/dev/null && echo $process-can-be-signalled; done
 (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo network-reachable
 unshare --user true 2>/dev/null && echo user-namespace-allowed
-chmod 755 $HOME 2>/dev/null && echo no-system-call-filter
+chmod 755 $HOME
+[ "$(stat -c %a $HOME)" = 700 ] || echo modes-changeable
 (: > .probe) 2>/dev/null && echo files-writable
 (: > ../.probe) 2>/dev/null && echo session-writable
 (: > /usr/.probe) 2>/dev/null && echo system-writable

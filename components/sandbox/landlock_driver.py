@@ -1,12 +1,13 @@
 """The driver of the tier `landlock`: it puts up its own walls, then serves like the other.
 
-Nothing but what is named here can be opened, made, renamed or removed. The session is one Landlock
-domain; each command enters another one inside it, so that the driver can signal its commands and
-they neither it nor anything else. What Landlock does not govern, the system-call filter refuses.
-Numbers and layouts from linux/landlock.h, linux/prctl.h and linux/filter.h.
+Nothing but what is named here can be opened, made, renamed or removed. Domains lie in each other:
+the keeper's, the driver's, and each command's. A signal goes inwards only, so a command reaches
+nothing but itself, the driver ends its commands, and the keeper, which reads nothing that a command
+wrote, ends whatever a dead driver left. What Landlock does not govern, the system-call filter
+refuses. Numbers and layouts from linux/landlock.h, linux/prctl.h and linux/filter.h.
 """
 
-# ruff: noqa: PTH101, PTH118, PTH123, PTH208
+# ruff: noqa: PTH101, PTH115, PTH116, PTH123, PTH208
 # Importing pathlib would double its start.
 
 import ctypes
@@ -125,6 +126,8 @@ class Domain(driver.Namespaces):
         code = ctypes.create_string_buffer(self.filter, len(self.filter))
         self.program = struct.pack("@HP", len(self.filter) // 8, ctypes.addressof(code))
         self.code = code
+        names = [self.work, *(f"{self.work}/{name}" for name in os.listdir(self.work))]
+        self.files = {name: os.stat(name) for name in names}
         python = [name for name in os.listdir("/etc") if name.startswith("python")]
         self.shown = {
             **SYSTEM,
@@ -140,14 +143,16 @@ class Domain(driver.Namespaces):
         call("capabilities", "prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
         call("capabilities", "capset", struct.pack("=Ii", CAPABILITY_VERSION, 0), empty)
         call("no_new_privs", "prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        call("subreaper", "prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         call("dumpable", "prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
         outer = ruleset({**self.shown, "/proc": READ})
         self.inner = ruleset(self.shown)
-        call("Landlock", "syscall", RESTRICT_SELF, outer, 0)
-        os.close(outer)
         signal.signal(signal.SIGTERM, lambda *_: driver.leave())
-        call("parent's death", "prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        adopt(outer)
+        child = os.fork()
+        if child != 0:
+            keep(child)
+        adopt(outer)
+        os.close(outer)
 
     def enter(self) -> None:
         call("parent's death", "prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -158,12 +163,37 @@ class Domain(driver.Namespaces):
         """Return none: the kernel would count all processes of this user on the machine."""
         return {}
 
+    def restore(self) -> None:
+        """Give the files back their modes and times, which their owner can change once they are
+        open; in a pod this user is the owner.
+        """
+        for path, before in self.files.items():
+            now = os.stat(path)
+            if (now.st_mode, now.st_mtime_ns) != (before.st_mode, before.st_mtime_ns):
+                os.chmod(path, stat.S_IMODE(before.st_mode))
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
     def exceeded(self, below: "dict[int, list[bytes]]", request: dict) -> str:
         threads = sum(int(fields[17]) for fields in below.values())
         if threads > request["processes"]:
             return "processes"
         used = occupied(self.scratch, request["scratch"]) + nameless(below)
         return "scratch" if used > request["scratch"] else ""
+
+
+def adopt(rules: int) -> None:
+    """Enter a domain whose orphans become children of this process, which ends with its parent."""
+    call("subreaper", "prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    call("Landlock", "syscall", RESTRICT_SELF, rules, 0)
+    call("parent's death", "prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def keep(child: int) -> None:
+    """Wait for the driver's end, then end what is left; does not return."""
+    os.closerange(0, 3)
+    while os.waitpid(-1, 0)[0] != child:
+        pass
+    driver.leave()
 
 
 def leave_first_to_the_oom_killer() -> None:

@@ -11,11 +11,11 @@ linux/filter.h, numbers from the kernel's tables (asm/unistd.h).
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Sequence
 
 _LOAD, _JUMP_ALWAYS, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06
 _KILL_PROCESS, _ALLOW = 0x8000_0000, 0x7FFF_0000
-_NOT_PERMITTED = 0x0005_0000 | 1
+_NOT_PERMITTED, _IGNORED = 0x0005_0000 | 1, 0x0005_0000
 _X32_BIT = 0x4000_0000
 
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
@@ -77,8 +77,6 @@ _DENIED_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
     "msgrcv": (70, 188),
     "msgctl": (71, 187),
     "mq_unlink": (241, 181),
-    "setpriority": (141, 140),
-    "ioprio_set": (251, 30),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
     "sched_setaffinity": (203, 122),
@@ -87,17 +85,27 @@ _DENIED_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
     "migrate_pages": (256, 238),
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
-    "chmod": (90, None),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, None),
-    "fchown": (93, 55),
-    "lchown": (94, None),
-    "fchownat": (260, 54),
+    "file_setattr": (469, 469),
     "utime": (132, None),
     "utimes": (235, None),
     "futimesat": (261, None),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+}
+"""What reaches beyond the session where no namespace is around it. Watches tell the names in
+directories that cannot be listed.
+"""
+
+_IGNORED_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "chmod": (90, None),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
@@ -106,13 +114,11 @@ _DENIED_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
     "fremovexattr": (199, 16),
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
-    "file_setattr": (469, 469),
-    "inotify_init": (253, None),
-    "inotify_init1": (294, 26),
-    "fanotify_init": (300, 262),
 }
-"""Landlock governs opening, making, renaming and removing; these act without opening, and on all
-that the session's user owns. Watches tell the names in directories that cannot be listed.
+"""Calls that do nothing and say they did, so that `cp -p`, `sed -i` and `nice` work as elsewhere.
+
+Landlock governs opening, making, renaming and removing; these act without opening, on all that the
+session's user owns. `fchmod` stays: it needs an open file, and the driver restores the task's.
 """
 
 _FIRST, _SECOND, _SECOND_HIGH = 16, 24, 28
@@ -143,8 +149,6 @@ def filter_program(machine: str, *, namespaces: bool = True) -> bytes | None:
     if machine not in _ARCHITECTURES:
         return None
     column = list(_ARCHITECTURES).index(machine)
-    named: dict[str, Any] = _DENIED if namespaces else _DENIED | _DENIED_WITHOUT_NAMESPACES
-    denied = sorted(each[column] for each in named.values() if each[column] is not None)
     program = [
         _instruction(_LOAD, value=4),
         _instruction(_JUMP_EQUAL, 1, 0, _ARCHITECTURES[machine]),
@@ -156,9 +160,14 @@ def filter_program(machine: str, *, namespaces: bool = True) -> bytes | None:
             _instruction(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT),
             _instruction(_RETURN, value=_KILL_PROCESS),
         ]
-    for left, number in zip(range(len(denied), 0, -1), denied, strict=True):
-        program.append(_instruction(_JUMP_EQUAL, left, 0, number))
-    program += [_instruction(_JUMP_ALWAYS, value=1), _instruction(_RETURN, value=_NOT_PERMITTED)]
+    program += _answer([numbers[column] for numbers in _DENIED.values()], _NOT_PERMITTED)
+    if not namespaces:
+        for table, verdict in (
+            (_DENIED_WITHOUT_NAMESPACES, _NOT_PERMITTED),
+            (_IGNORED_WITHOUT_NAMESPACES, _IGNORED),
+        ):
+            known = [numbers[column] for numbers in table.values()]
+            program += _answer([number for number in known if number is not None], verdict)
     for numbers, tests in (_SOCKETS,) if namespaces else _WITHOUT_NAMESPACES:
         only = [line for offset, values in tests for line in _must_be(offset, values)]
         program += [_instruction(_JUMP_EQUAL, 0, len(only) + 1, numbers[column]), *only]
@@ -167,15 +176,31 @@ def filter_program(machine: str, *, namespaces: bool = True) -> bytes | None:
     return b"".join(program)
 
 
+def _answer(calls: list[int], verdict: int) -> list[bytes]:
+    """Return instructions that give one verdict to all these system calls."""
+    return [
+        *_jumps_past_next(sorted(calls)),
+        _instruction(_JUMP_ALWAYS, value=1),
+        _instruction(_RETURN, value=verdict),
+    ]
+
+
 def _must_be(offset: int, values: tuple[int, ...]) -> list[bytes]:
     """Return instructions that refuse unless the word at `offset` is one of the values."""
     return [
         _instruction(_LOAD, value=offset),
-        *(
-            _instruction(_JUMP_EQUAL, left, 0, value)
-            for left, value in zip(range(len(values), 0, -1), values, strict=True)
-        ),
+        *_jumps_past_next(values),
         _instruction(_RETURN, value=_NOT_PERMITTED),
+    ]
+
+
+def _jumps_past_next(values: Sequence[int]) -> list[bytes]:
+    """Return a comparison with each value; where one is equal, it jumps over the instruction after
+    the last comparison.
+    """
+    return [
+        _instruction(_JUMP_EQUAL, left, 0, value)
+        for left, value in zip(range(len(values), 0, -1), values, strict=True)
     ]
 
 

@@ -42,7 +42,7 @@ class Session(ABC):
     probe: ClassVar[str]
     """A script that names the walls it could cross, then says `proven`; see `selftest`."""
     farewell: ClassVar[float] = 0.0
-    """Seconds which the driver gets to end its processes when its pipe closes."""
+    """Seconds in which it ends its processes itself when it is told to."""
 
     def __init__(self, files: Path, limits: Limits) -> None:
         self.limits = limits
@@ -106,7 +106,7 @@ class Session(ABC):
         self._end()
 
     def _end(self) -> None:
-        """End the process: by the end of its pipe where it needs time for that, then by force."""
+        """End the process: by asking, where what it started would survive it, then by force."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -114,6 +114,7 @@ class Session(ABC):
         assert process.stdout is not None
         process.stdin.close()
         if self.farewell:
+            process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(self.farewell)
         process.kill()
