@@ -120,6 +120,8 @@ class Domain(driver.Namespaces):
     runs.
     """
 
+    pause = 2
+
     def __init__(self, place: dict) -> None:
         self.work, self.scratch = place["files"], place["scratch"]
         self.filter = bytes.fromhex(place["filter"])
@@ -162,6 +164,13 @@ class Domain(driver.Namespaces):
     def limits(self, request: dict) -> dict:
         """Return none: the kernel would count all processes of this user on the machine."""
         return {}
+
+    def tasks(self) -> int:
+        """Return the tasks of the whole machine: read at once, where counting ours takes longer
+        the more a bomb has made.
+        """
+        with open("/proc/loadavg") as load:
+            return int(load.read().split()[3].split("/")[1])
 
     def restore(self) -> None:
         """Give the files back their modes and times, which their owner can change once they are
