@@ -17,6 +17,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from components.contract import EnvironmentMissing
+
 FILES = "files"
 _PREFIX = "strata-sandbox-"
 
@@ -30,8 +32,7 @@ class Staged:
     """
 
     def __init__(self, files: Path) -> None:
-        _remove_left_ones()
-        made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+        made = _new_directory()
         self._claim: int | None = _claim(made)
         copies = made / FILES
         copies.mkdir()
@@ -59,6 +60,17 @@ def remove_tree(directory: Path) -> None:
     if directory.exists():  # these two neither follow links nor recurse in Python
         for words in (("chmod", "-R", "u+rwx"), ("rm", "-rf")):
             subprocess.run([*words, "--", str(directory)], stderr=subprocess.DEVNULL, check=False)
+
+
+def _new_directory() -> Path:
+    try:
+        _remove_left_ones()
+        return Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+    except (FileNotFoundError, PermissionError) as problem:
+        raise EnvironmentMissing(
+            f"the sandbox has no place for its files: {problem}. Set TMPDIR to a directory that "
+            "can be written"
+        ) from problem
 
 
 def _numbered(made: Path) -> Path:

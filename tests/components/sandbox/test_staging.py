@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
+import pytest
+
+from components.contract import EnvironmentMissing
 from components.sandbox.staging import Staged, remove_tree
 
 
@@ -51,3 +55,11 @@ def test_a_tree_of_any_depth_and_modes_is_removed(tmp_path: Path) -> None:
     os.chdir(here)
     remove_tree(tree)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_without_a_place_to_write_the_fix_is_named(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(EnvironmentMissing, match="Set TMPDIR"):
+        Staged(files)
