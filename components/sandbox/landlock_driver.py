@@ -10,7 +10,9 @@ refuses. Numbers and layouts from linux/landlock.h, linux/prctl.h and linux/filt
 # ruff: noqa: PTH101, PTH115, PTH116, PTH123, PTH208
 # Importing pathlib would double its start.
 
+import contextlib
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -78,18 +80,23 @@ def ruleset(rights: "dict[str, int]") -> int:
 def occupied(directory: str, limit: int) -> int:
     """Return the bytes that a directory's entries take; more than `limit` where it cannot tell."""
     used, left = 0, [directory]
-    while left and used <= limit:
-        try:
-            with os.scandir(left.pop()) as entries:
-                for entry in entries:
-                    used += max(LEAST_BLOCK, size_of(entry.path))
-                    if entry.is_dir(follow_symlinks=False):
-                        left.append(entry.path)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return limit + 1
+    try:
+        while left and used <= limit:
+            for entry in listed(left.pop(), limit // LEAST_BLOCK + 1):
+                used += max(LEAST_BLOCK, size_of(entry.path))
+                left += [entry.path] if entry.is_dir(follow_symlinks=False) else []
+    except OSError:
+        return limit + 1
     return used
+
+
+def listed(directory: str, most: int) -> list:
+    """Return the first entries of a directory, none where it has just gone."""
+    try:
+        with os.scandir(directory) as entries:
+            return list(itertools.islice(entries, most))
+    except FileNotFoundError:
+        return []
 
 
 def size_of(path: str) -> int:
@@ -102,17 +109,24 @@ def size_of(path: str) -> int:
 
 def nameless(processes: "dict[int, list[bytes]]") -> int:
     """Return the bytes of removed files that processes still hold open."""
-    sizes: dict = {}
-    for process in processes:
-        folder = f"/proc/{process}/fd"
-        try:
-            for name in os.listdir(folder):
-                file = os.stat(f"{folder}/{name}")
-                if stat.S_ISREG(file.st_mode) and file.st_nlink == 0:
-                    sizes[file.st_dev, file.st_ino] = file.st_blocks * 512
-        except OSError:
-            continue
-    return sum(sizes.values())
+    files = [file for process in processes for file in held_by(process)]
+    return sum(
+        {
+            (file.st_dev, file.st_ino): file.st_blocks * 512
+            for file in files
+            if stat.S_ISREG(file.st_mode) and file.st_nlink == 0
+        }.values()
+    )
+
+
+def held_by(process: int) -> list:
+    """Return what the open files of a process are, as far as it lives and keeps them open."""
+    found = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                found.append(os.stat(f"/proc/{process}/fd/{name}"))
+    return found
 
 
 class Domain(driver.Namespaces):
