@@ -38,6 +38,10 @@ class Namespaces:
     def enter(self) -> None:
         """Put up the walls around a command, in its own process; here they stand already."""
 
+    def fork(self) -> int:
+        """Fork the process that becomes the command."""
+        return os.fork()
+
     def limits(self, request: dict) -> dict:
         """Return resource limits beside those that all tiers have."""
         return {resource.RLIMIT_NPROC: request["processes"]}
@@ -146,11 +150,16 @@ class Output:
         return self.kept.decode("utf-8", "replace")
 
 
+def signal_everything(number: int) -> None:
+    """Send a signal to every process of the session but this one."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, number)
+
+
 def kill_everything() -> None:
     """End every process of the session but this one and reap them all."""
     while True:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
+        signal_everything(signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -174,7 +183,7 @@ class Command:
         self.before = cpu_of_reaped_children()
         self.looked, self.tasks = time.monotonic(), place.tasks()
         self.deadline = self.looked + request["wall"]
-        self.child = os.fork()
+        self.child = place.fork()
         if self.child == 0:
             become_command(request, place, *(stream.write_end for stream in self.streams))
         for stream in self.streams:
@@ -220,11 +229,16 @@ class Command:
         crowded = tasks - self.tasks > self.request["processes"] // 2
         if now - self.looked < LOOK_MILLISECONDS / 1000 and not crowded:
             return ""
-        self.looked, self.tasks = now, tasks
+        if crowded:  # they must not multiply faster than they can be counted
+            signal_everything(signal.SIGSTOP)
         below = processes_below()
         if cpu_of(below) + cpu_of_reaped_children() - self.before > self.request["cpu"]:
             return "cpu"
-        return self.place.exceeded(below, self.request)
+        cause = self.place.exceeded(below, self.request)
+        if crowded and not cause:
+            signal_everything(signal.SIGCONT)
+        self.looked, self.tasks = time.monotonic(), self.place.tasks()
+        return cause
 
 
 def run(request: dict, place: Namespaces, host: int) -> dict:
