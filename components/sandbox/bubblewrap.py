@@ -1,5 +1,9 @@
 """A sandbox session made with bubblewrap: new namespaces, no capabilities, a read-only system, a
 bounded `/tmp`.
+
+Run by root, the session drops to an unprivileged user first: root inside a user namespace still
+owns root's files, and the kernel does not count root's processes against a limit. The files are
+then copied to where that user can read them.
 """
 
 from __future__ import annotations
@@ -8,32 +12,68 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import IO
 
 from components.contract import EnvironmentMissing
 from components.sandbox.interface import Limits
 from components.sandbox.seccomp import filter_program
-from components.sandbox.session import DRIVER, Session
+from components.sandbox.session import NOBODY, Session
+from components.sandbox.staging import Staged
+
+_DRIVER = Path(__file__).with_name("driver.py")
 
 
 class BubblewrapSandbox(Session):
-    """Hold one session; it is opened again, empty, when it is lost."""
+    """Hold one session in namespaces of its own."""
+
+    tier = "bubblewrap"
+    needs = (
+        "It needs user namespaces (`sysctl kernel.unprivileged_userns_clone=1`, or a container "
+        "profile that allows them), seccomp and bubblewrap 0.8 or newer. Where namespaces stay "
+        "forbidden, set sandbox_tier to 'landlock'"
+    )
+    probe = """
+[ -e {outside}/secret ] && echo host-file-visible
+[ -r /etc/shadow ] && echo shadow-readable
+(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo network-reachable
+unshare --user true 2>/dev/null && echo user-namespace-allowed
+(: > /work/.probe) 2>/dev/null && echo files-writable
+(: > /usr/.probe) 2>/dev/null && echo system-writable
+ls /proc/1/fd >/dev/null 2>&1 && echo driver-visible
+grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || echo capabilities-held
+grep -q '^Seccomp:[[:space:]]*2$' /proc/self/status || echo no-system-call-filter
+echo proven
+"""
 
     def __init__(self, files: Path, limits: Limits) -> None:
         self._program = _program_or_missing()
-        super().__init__(files, limits, copied=os.geteuid() == 0)
+        super().__init__(files, limits)
+        self._staged = Staged(files) if os.geteuid() == 0 else None
+        self._files = self._staged.files if self._staged else files.resolve()
 
-    def _open(self) -> subprocess.Popen[bytes]:
-        """Start bubblewrap with the driver as first process."""
-        driver = [self._python, "-I", "-S", "-B", "-c", DRIVER.read_text(encoding="utf-8")]
+    def close(self) -> None:
+        """End the session and remove the copy of the files."""
+        super().close()
+        if self._staged is not None:
+            self._staged.remove()
+
+    def _start(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        driver = [self._python, "-I", "-S", "-B", "-c", _DRIVER.read_text(encoding="utf-8")]
+        user = None if self._staged is None else NOBODY
         filter_fd = _filter_fd()
         passed = () if filter_fd is None else (filter_fd,)
-        arguments = [self._program, *self._walls(), *_filter_arguments(filter_fd), *driver]
         try:
-            return self._start(
-                arguments,
-                "bubblewrap could not open a sandbox; it needs user namespaces (`sysctl "
-                "kernel.unprivileged_userns_clone=1`, or a container profile that allows them)",
-                passed,
+            return subprocess.Popen(
+                [self._program, *self._walls(), *_filter_arguments(filter_fd), *driver],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                pass_fds=passed,
+                env={},
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
         finally:
             for number in passed:
@@ -41,15 +81,9 @@ class BubblewrapSandbox(Session):
 
     def _walls(self) -> list[str]:
         """Return bubblewrap's arguments: what is shared, what is shown, what may be written."""
-        shown = [
-            "--ro-bind",
-            "/usr",
-            "/usr",
-            "--ro-bind-try",
-            "/etc/ld.so.cache",
-            "/etc/ld.so.cache",
-        ]
-        shown += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+        shown = ["--ro-bind", "/usr", "/usr"]
+        for name in ("/etc/ld.so.cache", "/etc/alternatives"):
+            shown += ["--ro-bind-try", name, name]
         for name in ("bin", "sbin", "lib", "lib64"):
             if Path(f"/{name}").is_symlink():
                 shown += ["--symlink", f"usr/{name}", f"/{name}"]

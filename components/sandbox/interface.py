@@ -28,7 +28,7 @@ class Limits:
     processes: int = 32
     file_bytes: int = 4 << 20
     scratch_bytes: int = 16 << 20
-    """Size of `/tmp`, the only writable place."""
+    """Size of the only writable place, `/tmp` or with Landlock a directory of the session."""
     output_bytes: int = 1 << 16
     """Bytes kept of standard output and of standard error; 16 times as many end the command."""
     wall_seconds: float = 30.0
@@ -71,19 +71,21 @@ def open_sandbox(tier: Tier, files: Path, limits: Limits | None = None) -> Sandb
 
     Raises `EnvironmentMissing` where this machine cannot isolate; there is no way to run without.
     """
-    from components.sandbox.bubblewrap import BubblewrapSandbox
-    from components.sandbox.landlock import LandlockSandbox
-    from components.sandbox.selftest import prove_isolation
-
-    kinds = {"bubblewrap": BubblewrapSandbox, "landlock": LandlockSandbox}
-    if tier not in kinds:
+    if tier == "bubblewrap":
+        from components.sandbox.bubblewrap import BubblewrapSandbox as Opened
+    elif tier == "landlock":
+        from components.sandbox.landlock import LandlockSandbox as Opened
+    else:
         raise EnvironmentMissing(
             f"sandbox tier {tier!r} is not available in this version; set sandbox_tier to "
-            "'bubblewrap' (`apt-get install bubblewrap`; it needs user namespaces) or 'landlock'"
+            "'bubblewrap' (`apt-get install bubblewrap`; it needs user namespaces) or, in a "
+            "restricted pod, to 'landlock' (it needs Linux 6.12)"
         )
-    sandbox = kinds[tier](files, limits or Limits())
+    from components.sandbox.selftest import prove_isolation
+
+    sandbox = Opened(files, limits or Limits())
     try:
-        prove_isolation(sandbox, tier)
+        prove_isolation(sandbox)
     except BaseException:
         sandbox.close()
         raise

@@ -1,67 +1,109 @@
-"""A sandbox session made with Landlock and a filter of system calls, where no namespace can be
-made: in a pod of the security level "restricted".
+"""A sandbox session made with Landlock and seccomp, for places that forbid namespaces: a restricted
+pod of Kubernetes, a container under its runtime's default profile.
 
-Files, signals and the network are walled off; what the kernel bounds for a namespace or a user
-alone (processes, bytes of the scratch directory) is counted and ends the command. Processes of the
-host can be counted, but neither read nor reached.
+The session is a process like any other of its user, in a private directory: `files`, a copy that
+can be read, and `home`, the only place that can be written. Run by root, it becomes nobody first.
+`landlock_driver` puts up the walls, from inside, before it reads the first request.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
+from typing import IO
 
 from components.contract import EnvironmentMissing
 from components.sandbox.interface import Limits
 from components.sandbox.seccomp import filter_program
-from components.sandbox.session import DRIVER, NOBODY, Session, remove
+from components.sandbox.session import NOBODY, Session
+from components.sandbox.staging import Staged, remove_tree
 
-_LANDLOCK_DRIVER = Path(__file__).with_name("landlock_driver.py")
-_TOGETHER = """
-import sys, types
-driver = types.ModuleType("components.sandbox.driver")
-sys.modules[driver.__name__] = driver
-exec(sys.argv.pop(1), driver.__dict__)
-exec(sys.argv.pop(1), {"__name__": "__main__"})
-"""
+_NEEDS = "It needs Linux 6.12 or newer with Landlock (ABI 6) and seccomp"
+_PROGRAM = {
+    name: Path(__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("driver.py", "landlock_driver.py")
+}
+_BEGIN = (
+    "import json, sys; sys.path.insert(0, sys.argv[1]); "
+    "from components.sandbox.landlock_driver import main; main(json.loads(sys.argv[2]))"
+)
 
 
 class LandlockSandbox(Session):
-    """Hold one session; it is opened again, empty, when it is lost."""
+    """Hold one session in a Landlock domain of its own."""
 
-    end_seconds = 5.0
+    tier = "landlock"
+    needs = _NEEDS
+    probe = """
+(: < {outside}/secret) 2>/dev/null && echo host-file-readable
+(: >> {outside}/secret) 2>/dev/null && echo host-file-writable
+(: > {outside}/new) 2>/dev/null && echo host-directory-writable
+ls {outside} >/dev/null 2>&1 && echo host-directory-visible
+(: < /etc/passwd) 2>/dev/null && echo system-files-readable
+for process in self 1 {host} $PPID; do
+  (: < /proc/$process/environ) 2>/dev/null && echo environment-of-$process-readable
+done
+(: < /proc/self/stat) 2>/dev/null && echo processes-visible
+for process in {host} $PPID; do kill -0 $process 2>/dev/null && echo $process-can-be-signalled; done
+(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo network-reachable
+unshare --user true 2>/dev/null && echo user-namespace-allowed
+chmod 755 $HOME
+[ "$(stat -c %a $HOME)" = 700 ] || echo modes-changeable
+(: > .probe) 2>/dev/null && echo files-writable
+(: > ../.probe) 2>/dev/null && echo session-writable
+(: > /usr/.probe) 2>/dev/null && echo system-writable
+(: > $HOME/.probe) || echo scratch-not-writable
+echo proven
+"""
+    farewell = 5.0
 
     def __init__(self, files: Path, limits: Limits) -> None:
-        program = filter_program(os.uname().machine, shared=True)
+        program = filter_program(os.uname().machine, namespaces=False)
         if program is None:
             raise EnvironmentMissing(
-                f"the sandbox has no filter of system calls for {os.uname().machine}: use x86-64 "
-                "or 64-bit ARM"
+                f"there is no system-call filter for {os.uname().machine}, and the sandbox tier "
+                "'landlock' does not go without: run on x86-64 or 64-bit ARM"
             )
+        super().__init__(files, limits)
         self._filter = program
-        super().__init__(files, limits, copied=True)
+        self._user = NOBODY if os.geteuid() == 0 else None
+        self._staged = Staged(files)
+        self._scratch = self._staged.path / "home"
+        sources = self._staged.path / "driver" / "components" / "sandbox"
+        sources.mkdir(parents=True)
+        for name, text in _PROGRAM.items():
+            (sources / name).write_text(text, encoding="utf-8")
+        for path in (sources, *sources.parents[:2], *sources.iterdir()):
+            path.chmod(0o755)
 
-    def _open(self) -> subprocess.Popen[bytes]:
-        """Start the driver with an empty scratch directory."""
-        scratch = self._scratch
-        scratch.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(scratch, NOBODY, NOBODY)
-        texts = [path.read_text(encoding="utf-8") for path in (DRIVER, _LANDLOCK_DRIVER)]
-        walls = [str(self._files), str(scratch), self._filter.hex()]
-        return self._start(
-            [self._python, "-I", "-S", "-B", "-c", _TOGETHER, *texts, *walls],
-            "Landlock could not close a sandbox; it needs Linux 6.12 or newer with Landlock "
-            "switched on (`lsm=landlock,...` at boot)",
+    def close(self) -> None:
+        """End the session and remove its directory."""
+        super().close()
+        self._staged.remove()
+
+    def _start(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        remove_tree(self._scratch)
+        self._scratch.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self._scratch, self._user, self._user)
+        place = {
+            "files": str(self._staged.files),
+            "scratch": str(self._scratch),
+            "filter": self._filter.hex(),
+        }
+        driver = str(self._staged.path / "driver")
+        return subprocess.Popen(
+            [self._python, *("-I", "-S", "-B", "-c"), _BEGIN, driver, json.dumps(place)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            bufsize=0,
+            env={},
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            start_new_session=True,
+            umask=0o022,
         )
-
-    def _kill(self) -> None:
-        super()._kill()
-        if self._staged is not None and self._scratch.exists():
-            remove(self._scratch)
-
-    @property
-    def _scratch(self) -> Path:
-        assert self._staged is not None
-        return self._staged / "scratch"

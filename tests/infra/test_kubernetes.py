@@ -15,7 +15,7 @@ import yaml
 from components.execution.cluster_settings import read_cluster
 from components.settings import Settings, settings
 from flows.cluster_checks import RIGHTS
-from flows.recipe import resolve
+from flows.recipe import RECIPES, resolve
 from tests.pod_security import containers, violations
 
 KUBERNETES = Path(__file__).parents[2] / "infra/kubernetes"
@@ -277,16 +277,10 @@ def test_settings_are_known_and_parse(overlay, name):
     assert read.launcher == "kubernetes"
     assert read.store.startswith("s3://")
     assert read.prefect.startswith("http://prefect:")
-
-
-@every_overlay
-@pytest.mark.parametrize("recipe", ["ci", "toy", "small", "two_billion"])
-def test_what_runs_commands_of_a_model_does_so_without_namespaces(overlay, recipe):
-    """A restricted pod can make none."""
-    there = settings(setting_maps(overlay)["strata-settings"])
-    made = resolve(recipe, settings=there)
-    for step in ("trajectories", "agent", "agent_scores"):
-        assert getattr(made, step).sandbox_tier == "landlock"
+    for recipe in RECIPES:
+        changed = resolve(recipe, settings=read)
+        tiers = [getattr(step, "sandbox_tier", None) for _, step in changed]
+        assert set(tiers) == {None, "landlock"}, "a restricted pod has no user namespaces"
 
 
 @every_overlay

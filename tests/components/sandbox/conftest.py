@@ -1,4 +1,4 @@
-"""Files for a session, and the tiers that open one."""
+"""The files that sessions show, and a place for temporary files."""
 
 from __future__ import annotations
 

@@ -136,6 +136,16 @@ def test_a_wrong_world_leaves_wrong_answers_out(
     assert "prices" not in made.facts["families"]["midtrain"]
 
 
+def test_both_tiers_give_equal_conversations(make: Make, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"midtrain": 60})
+    made = [
+        make(config.model_copy(update={"sandbox_tier": tier}), tmp_path / tier)
+        for tier in ("bubblewrap", "landlock")
+    ]
+    one, other = [conversations(each, "midtrain") for each in made]
+    assert one == other
+
+
 def test_a_missing_tier_exits_with_3(make: Make, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentMissing):
         make(CONFIG.model_copy(update={"sandbox_tier": "pods"}), tmp_path)
