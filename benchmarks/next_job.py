@@ -111,11 +111,11 @@ def cluster(directory: Path) -> Iterator[tuple[str, str]]:
 def main(directory: Path) -> None:
     """Measure both and print the ratio."""
     with cluster(directory) as (kubeconfig, kind), scenarios.place(kubeconfig, directory) as place:
-        about = directory / "cluster.yaml"
-        about.write_text(place.settings().model_dump_json())  # JSON is YAML
         seen = Seen(place)
         bare = [create(place, seen, number) for number in range(STEPS)]
-        settings = Settings(home=directory / "home", launcher="kubernetes", cluster=str(about))
+        settings = Settings(
+            home=directory / "home", launcher="kubernetes", cluster=str(place.description())
+        )
         asked = chain()
         plan = make_plan(asked, open_store(settings))
         carry_out(asked, settings, plan, engine=directly, watcher=unwatched)

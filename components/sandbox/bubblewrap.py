@@ -37,7 +37,7 @@ class BubblewrapSandbox(Session):
 [ -r /etc/shadow ] && echo shadow-readable
 (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo network-reachable
 unshare --user true 2>/dev/null && echo user-namespace-allowed
-(: > /work/.probe) 2>/dev/null && echo files-writable
+(: > .probe) 2>/dev/null && echo files-writable
 (: > /usr/.probe) 2>/dev/null && echo system-writable
 ls /proc/1/fd >/dev/null 2>&1 && echo driver-visible
 grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || echo capabilities-held

@@ -63,6 +63,12 @@ class Place:
         }
         return ClusterSettings(**(values | changes))
 
+    def description(self) -> Path:
+        """Write the file that STRATA_CLUSTER names, and return its path."""
+        path = self.directory / "cluster.yaml"
+        path.write_text(self.settings().model_dump_json())  # JSON is YAML
+        return path
+
     def another_launcher(self, **changes: Any) -> KubernetesLauncher:
         """Open a launcher that knows nothing of the first; it is closed with the place."""
         self.opened.append(KubernetesLauncher(self.settings(**changes), self.objects))

@@ -37,8 +37,7 @@ def measure(n: int, seed: int, place: Path) -> Figure:
     with fake_cluster(place) as cluster:
         cluster.add_node("steady", images={scenarios.IMAGE})
         with scenarios.place(cluster.kubeconfig, place) as made:
-            about = place / "cluster.yaml"
-            about.write_text(made.settings().model_dump_json())  # JSON is YAML
+            about = made.description()
             home = place / "home"
             watch = Watch(made)
             fork(int).join()

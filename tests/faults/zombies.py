@@ -159,13 +159,11 @@ def watched(directory: Path, seed: int) -> Any:
     with fake_cluster(directory) as cluster:
         cluster.add_node("steady", images={scenarios.IMAGE})
         with scenarios.place(cluster.kubeconfig, directory) as place:
-            about = directory / "cluster.yaml"
-            about.write_text(place.settings().model_dump_json())  # JSON is YAML
             settings = Settings(
                 home=directory / "home",
                 store=str(directory / "store"),
                 launcher="kubernetes",
-                cluster=str(about),
+                cluster=str(place.description()),
             )
             with contextlib.closing(Reconciler(settings, lambda _: None)) as reconciler:
                 yield Zombies(cluster, place, reconciler, seed)

@@ -281,10 +281,8 @@ def place(cluster: FakeCluster, tmp_path: Path) -> Iterator[scenarios.Place]:
 
 @pytest.fixture
 def on_cluster(place: scenarios.Place, tmp_path: Path) -> Settings:
-    about = tmp_path / "cluster.yaml"
-    about.write_text(place.settings().model_dump_json())  # JSON is YAML
     home = tmp_path / "home"
-    return Settings(home=home, launcher="kubernetes", cluster=str(about))
+    return Settings(home=home, launcher="kubernetes", cluster=str(place.description()))
 
 
 @pytest.fixture
