@@ -11,6 +11,8 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -35,8 +37,10 @@ NANO = (
 )  # fmt: skip
 """Every step of `ci` with less to do: a minute."""
 TARGETS = ("the command", "a step", "everything")
-LONGEST_SECONDS = 25.0
-"""Between the start of a command and its death: a start takes about five."""
+MEAN_SECONDS = 13.0
+"""Between two kills, drawn from an exponential distribution: each moment is as likely as any other,
+and now and then there is time for a step that has no resume points."""
+TOLD_EACH = 10
 
 
 def measure(
@@ -45,24 +49,33 @@ def measure(
     """Kill `n` times in runs of `ci`, changed by `overrides`."""
     draws = random.Random(seed)
     resume = ("resources.default.resume_seconds=0.5", *overrides)
-    command = ("run", "ci", "--json", *(part for each in resume for part in ("--set", each)))
+    asked = ("run", "ci", "--json", *(part for each in resume for part in ("--set", each)))
     undisturbed = new_home(place, "undisturbed")
-    undisturbed.strata(*command)
+    undisturbed.strata(*asked)
     wanted = undisturbed.digests()
     kills, runs, differing, left, by_hand = 0, 0, 0, 0, 0
     struck: dict[str, int] = dict.fromkeys(TARGETS, 0)
     while kills < n:
         runs += 1
         home = new_home(place, f"disturbed-{runs}")
+        command = home.start(*asked)
         while kills < n:
+            if ended_within(command, draws.expovariate(1 / MEAN_SECONDS)):
+                if command.process.returncode == 0:
+                    break
+                command = home.start(*asked)  # one step was killed more often than it is tried
+                continue
             target = draws.choice(TARGETS)
-            if not killed(home, home.start(*command), target, draws):
-                break
             kills += 1
             struck[target] += 1
-            left += not vanished(home)
-        answer = home.start(*command).wait(1500)
-        by_hand += answer.code != 0
+            if kills % TOLD_EACH == 0:
+                print(f"R1: {kills} of {n} kills, run {runs}", file=sys.stderr, flush=True)
+            strike(home, command, target)
+            if target != "a step":  # that one is tried again by the command itself
+                command.process.wait(120)
+                left += not vanished(home)
+                command = home.start(*asked)
+        by_hand += command.wait(1500).code != 0
         differing += home.digests() != wanted
     return Figure(
         row="R1",
@@ -83,23 +96,24 @@ def new_home(place: Path, name: str) -> Home:
     return Home(place / name / "home", temporary)
 
 
-def killed(home: Home, command: Command, target: str, draws: random.Random) -> bool:
-    """Kill after a random time; False where the command ended before."""
-    deadline = time.monotonic() + draws.uniform(0.5, LONGEST_SECONDS)
-    while time.monotonic() < deadline and command.process.poll() is None:
-        time.sleep(0.02)
-    if command.process.poll() is not None:
-        assert command.process.returncode == 0, command.talk.read_text()[-3000:]
+def ended_within(command: Command, seconds: float) -> bool:
+    """Return whether a command comes to its own end within a time."""
+    try:
+        command.process.wait(seconds)
+    except subprocess.TimeoutExpired:
         return False
+    return True
+
+
+def strike(home: Home, command: Command, target: str) -> None:
+    """Kill the command, what carries its steps out, or everything that lives for a home."""
     if target == "the command":
         command.process.kill()
-    else:
-        for process, arguments in home.processes().items():
-            if target == "everything" or "components.execution" in arguments:
-                with contextlib.suppress(ProcessLookupError):  # the first ones take others along
-                    os.kill(process, signal.SIGKILL)
-    command.process.wait(120)
-    return True
+        return
+    for process, arguments in home.processes().items():
+        if target == "everything" or "components.execution" in arguments:
+            with contextlib.suppress(ProcessLookupError):  # the first ones take others along
+                os.kill(process, signal.SIGKILL)
 
 
 def vanished(home: Home) -> bool:
