@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from components.contract import BadInput, EnvironmentMissing, StageFailure
+from components.contract import BadInput, EnvironmentMissing, StageFailure, TryAgain
 from components.settings import Settings
 from components.settings import settings as read_settings
 from flows.automations import ensure
@@ -74,6 +74,7 @@ def work(healthcheck: bool = False) -> None:
     from prefect.workers.process import ProcessWorker
 
     here = read_settings()
+    wait_for_prefect(here)
     asyncio.run(_make(here, here.work_pool, parameters={"recipe": "toy"}))
     for beside in (_catch_up, _reconcile):
         threading.Thread(target=beside, name=beside.__name__, daemon=True).start()
@@ -81,6 +82,23 @@ def work(healthcheck: bool = False) -> None:
         work_pool_name=here.work_pool, name="local", limit=1, create_pool_if_not_found=False
     )
     asyncio.run(worker.start(with_healthcheck=healthcheck))
+
+
+def wait_for_prefect(settings: Settings, pause: float = 2.0) -> None:
+    """Return once the API that is set answers, however long that takes: in a cluster all servers
+    start at once.
+    """
+    told = False
+    while True:
+        try:
+            prefect_url(settings)
+        except TryAgain:
+            if not told:
+                print(f"waiting for Prefect at {settings.prefect}", file=sys.stderr, flush=True)
+            told = True
+            time.sleep(pause)
+        else:
+            return
 
 
 def _catch_up() -> None:
@@ -98,19 +116,10 @@ def _reconcile() -> None:
     """Look for runs whose orchestrator died. A deployment of its own would take the worker's only
     place from a run, start a process for each look, and do nothing once Prefect is away.
     """
-    from flows.reconcile import Reconciler
+    from flows.reconcile import Reconciler, news
 
-    reconciler = Reconciler(read_settings())
-    while True:
-        time.sleep(RECONCILE_SECONDS)
-        try:
-            found = reconciler.round()
-        except (OSError, StageFailure) as error:  # the store is away: looked at again
-            print(f"not reconciled: {error}", file=sys.stderr, flush=True)
-            continue
-        for finding in found:
-            if finding.kind != "left":
-                print(finding, file=sys.stderr, flush=True)
+    for finding in news(Reconciler(read_settings()).rounds(RECONCILE_SECONDS)):
+        print(finding, file=sys.stderr, flush=True)
 
 
 async def _deployment(

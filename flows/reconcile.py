@@ -78,6 +78,22 @@ class Reconciler:
         findings += [Finding("left", cause=cause) for cause in sorted(self._unseen)]
         return findings
 
+    def rounds(self, seconds: float, *, dry_run: bool = False) -> Iterator[list[Finding]]:
+        """Yield what each round found, without end and with so many seconds between two.
+
+        A store that is away ends nothing: it is one finding, and asked again in the next round.
+        The file `reconciled` under the home is as old as the last round that got through.
+        """
+        while True:
+            try:
+                findings = self.round(dry_run=dry_run)
+                self.settings.home.mkdir(parents=True, exist_ok=True)
+                (self.settings.home / "reconciled").touch()
+            except (OSError, StageFailure) as error:
+                findings = [Finding("left", cause=str(error))]
+            yield findings
+            time.sleep(seconds)
+
     def _open_runs(self, said: Iterable[str], recent: int = RECENT_RUNS) -> Iterator[RunRecord]:
         """Yield the runs that are open: of the newest, and of those that are said to run."""
         seen = set[str]()
@@ -249,6 +265,14 @@ def _is_at(record: RunRecord, row: queries.AttemptRow) -> bool:
     """Return whether a run has no newer attempt than this one."""
     steps = [step for step in record.steps.values() if step.key == row.key]
     return any(step.attempt is None or step.attempt <= row.number for step in steps)
+
+
+def news(rounds: Iterable[list[Finding]]) -> Iterator[Finding]:
+    """Yield each finding of many rounds once for as long as it is found again and again."""
+    told: list[Finding] = []
+    for findings in rounds:
+        yield from (finding for finding in findings if finding not in told)
+        told = findings
 
 
 def to_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:

@@ -176,7 +176,8 @@ def _postgresql(url: sa.URL) -> Engine:
     if url.drivername not in {"postgresql", "postgresql+psycopg"}:
         raise exc.ArgumentError(f"{url.drivername} is not a driver of the catalog")
     patience = {"connect_timeout": ANSWER_SECONDS, "tcp_user_timeout": ANSWER_SECONDS * 1000}
-    named = {"application_name": "strata", **patience}
+    # A database of the encoding SQL_ASCII would answer in bytes.
+    named = {"application_name": "strata", "client_encoding": "utf8", **patience}
     try:
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg"),

@@ -12,7 +12,8 @@ from flows.scores import aligned
 
 def emit(value: Any, *, compact: bool = False) -> None:
     """Print a JSON value; `compact` keeps it on one line."""
-    print(json.dumps(value, ensure_ascii=False, indent=None if compact else 1, default=str))
+    text = json.dumps(value, ensure_ascii=False, indent=None if compact else 1, default=str)
+    print(text, flush=True)
 
 
 def say(text: str) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 from components.settings import settings
-from flows.abandoned import Finding
 from flows.commands.output import emit, say
-from flows.reconcile import Reconciler, to_json
+from flows.reconcile import Reconciler, news, to_json
 
 
 def command(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) -> None:
@@ -23,29 +19,23 @@ def command(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) ->
     json
         Print JSON: one list of findings for each time.
     """
-    here = settings()
-    reconciler = Reconciler(here)
-    told: list[Finding] = []
+    reconciler = Reconciler(settings())
     try:
-        while True:
-            findings = reconciler.round(dry_run=dry_run)
-            if json:
+        if watch:
+            rounds = reconciler.rounds(watch, dry_run=dry_run)
+        else:
+            rounds = iter([reconciler.round(dry_run=dry_run)])
+        if json:
+            for findings in rounds:
                 emit(to_json(findings), compact=bool(watch))
-            else:
-                _tell([finding for finding in findings if finding not in told])
-            told = findings
-            if not watch:
-                break
-            time.sleep(watch)
+            return
+        count = 0
+        for count, finding in enumerate(news(rounds), 1):
+            print(finding, flush=True)
+        if not count:
+            say("nothing to set right")
     except KeyboardInterrupt:
         if not watch:
             raise
     finally:
         reconciler.close()
-    if not told and not json and not watch:
-        say("nothing to set right")
-
-
-def _tell(findings: list[Any]) -> None:
-    for finding in findings:
-        print(finding, flush=True)

@@ -11,7 +11,7 @@ ARG PIP_EXTRA_INDEX_URL
 
 # The package lists stay: text sources are resolved and downloaded by package name.
 RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap tini \
     && rm -rf /var/cache/apt/archives/*.deb
 RUN useradd --create-home --uid 10001 --user-group strata && python3 -m venv /opt/strata \
     && install -d -o 10001 -g 10001 /var/lib/strata
@@ -36,3 +36,6 @@ RUN python -m components.execution.image_code ${CODE:+--expect ${CODE}} > /strat
 LABEL strata.commit=${COMMIT} strata.code=${CODE}
 
 USER 10001:10001
+# As the first process of a container Python ignores SIGTERM, and a pod would take its whole grace
+# period to go.
+ENTRYPOINT ["tini", "--"]

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ import pytest
 
 from components.contract import BadInput, EnvironmentMissing, NotFound, Resources
 from components.settings import Settings
-from flows.deployments import deploy
+from flows.deployments import deploy, wait_for_prefect
 from flows.recipe import resolve
 from flows.server_processes import free_port
 from flows.server_programs import answers
 from flows.servers import private_prefect_server
 from flows.submission import RunEnded, follow, submit
 from flows.train import FLOW_NAME, Place
+from tests.processes import wait_until
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
@@ -44,6 +47,27 @@ def prefect(tmp_path_factory, prefect_home) -> Iterator[Settings]:
     settings = Settings(home=prefect_home(tmp_path_factory.mktemp("deployments") / "home"))
     with private_prefect_server(settings) as url:
         yield settings.model_copy(update={"prefect": url})
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+
+def test_a_worker_waits_for_an_api_that_starts_later(capsys):
+    port = free_port()
+    waiting = threading.Thread(
+        target=wait_for_prefect, args=(Settings(prefect=f"http://127.0.0.1:{port}/api"), 0.05)
+    )
+    waiting.start()
+    wait_until(lambda: f"waiting for Prefect at http://127.0.0.1:{port}" in capsys.readouterr().err)
+    assert waiting.is_alive()
+    with HTTPServer(("127.0.0.1", port), Healthy) as server:
+        server.timeout = 30
+        server.handle_request()
+        waiting.join(10)
+    assert not waiting.is_alive()
 
 
 @pytest.fixture(scope="module")

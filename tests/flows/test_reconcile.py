@@ -18,11 +18,12 @@ import pytest
 from components.artifacts.store import open_store
 from components.catalog import queries
 from components.catalog.session import open_catalog
+from components.contract import TryAgain
 from components.settings import Settings
 from flows.abandoned import Abandoned, Finding
 from flows.cli import main
 from flows.pulse import ask_to_stop, read_pulse
-from flows.reconcile import Reconciler
+from flows.reconcile import Reconciler, news
 from flows.run import carry_out, directly, make_plan
 from flows.runs import RunRecord, find_run, newest_first, save_run
 from tests.cluster import scenarios
@@ -209,6 +210,27 @@ def test_a_dry_run_changes_nothing(settings, reconciler):
     assert record_of(settings) == before
     assert said(settings) == (["running"], ["done", "running"])
     assert reconciler.round() == findings
+
+
+def test_rounds_outlive_a_store_that_is_away_and_say_so_once(settings, monkeypatch):
+    away, closed = TryAgain("the bucket does not answer"), Finding("closed", "r")
+    answers = iter([[closed], away, away, [], [closed]])
+
+    def round_of(self, *, dry_run):
+        answer = next(answers)
+        if answer is away:
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Reconciler, "round", round_of)
+    found = news(Reconciler(settings).rounds(0.0))
+    assert next(found) == closed
+    sign = settings.home / "reconciled"
+    sign.unlink()
+    assert next(found) == Finding("left", cause="the bucket does not answer")
+    assert not sign.exists(), "a round that did not get through"
+    assert next(found) == closed, "it was gone in between"
+    assert sign.exists()
 
 
 def test_two_reconcilers_close_a_run_once(settings):

@@ -153,6 +153,21 @@ def test_images_are_pinned(overlay):
 
 
 @every_overlay
+def test_what_our_images_start_is_a_child_of_their_init(overlay):
+    for name, pod in pods(overlay).items():
+        for container in pod["spec"]["containers"]:
+            if container["image"].startswith("strata-flow"):
+                assert "command" not in container, f"{name}: it would replace the ENTRYPOINT"
+
+
+def test_kind_runs_the_stage_image_that_was_loaded_into_it(tmp_path):
+    (tmp_path / "cluster.yaml").write_text(setting_maps("kind")["strata-cluster"]["cluster.yaml"])
+    cluster = read_cluster(Settings(cluster=str(tmp_path / "cluster.yaml")))
+    flow = pods("kind")["worker"]["spec"]["containers"][0]["image"]
+    assert cluster.image_for_pods() == flow.replace("flow", "stage")
+
+
+@every_overlay
 def test_rights_equal_the_allow_list(overlay):
     assert not of_kind(overlay, "ClusterRole", "ClusterRoleBinding")
     (role,) = of_kind(overlay, "Role")

@@ -186,6 +186,17 @@ def test_a_user_without_rights_is_told_which_are_missing(postgres_server):
     assert "guest-secret" not in str(refused.value)
 
 
+def test_a_database_without_an_encoding_will_do(postgres_server):
+    there = sa.make_url(postgres_server.url("bare"))
+    admin = sa.create_engine(there, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE plain ENCODING SQL_ASCII TEMPLATE template0")
+    admin.dispose()
+    catalog = open_catalog(there.set(database="plain").render_as_string(hide_password=False))
+    record.record_run(catalog, "é")
+    assert [run.id for run in runs(catalog)] == ["é"]
+
+
 def test_a_server_that_is_away_is_to_be_tried_again(tmp_path):
     with postgres(tmp_path) as server:
         catalog = open_catalog(server.url("kept"))
