@@ -12,7 +12,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.execution.cluster_settings import read_cluster
+from components.contract import Resources
+from components.execution.cluster_settings import ClusterSettings, read_cluster
+from components.execution.job_manifest import manifests
+from components.execution.request import StageRequest
 from components.settings import Settings, settings
 from flows.cluster_checks import RIGHTS
 from flows.recipe import RECIPES, resolve
@@ -303,6 +306,29 @@ def test_no_gpu_where_no_overlay_gives_one(overlay):
     (quota,) = of_kind(overlay, "ResourceQuota")
     gpus = int(quota["spec"]["hard"]["requests.nvidia.com/gpu"])
     assert gpus == 0 if overlay == "kind" else gpus > 0
+
+
+@every_overlay
+def test_limits_and_quota_admit_the_jobs_of_the_launcher(overlay):
+    (quota,), (limits,) = of_kind(overlay, "ResourceQuota"), of_kind(overlay, "LimitRange")
+    (limit,) = limits["spec"]["limits"]
+    asked = StageRequest(
+        table="", stage="pretrain", step="stem", config={}, inputs=(), key="0" * 64,
+        code_digest="", run="r", attempt=1, store="s3://strata/store",
+        resources=Resources(threads=16),
+    )  # fmt: skip
+    (job,) = manifests(asked, ClusterSettings(image="strata-stage@sha256:" + "0" * 64))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    own = container["resources"]
+    admitted = {
+        "requests": limit["defaultRequest"] | own["requests"],
+        "limits": limit["default"] | own["limits"],
+    }
+    assert "cpu" not in admitted["limits"], "a limit below the request would be refused"
+    for name in quota["spec"]["hard"]:
+        kind, _, resource = name.partition(".")
+        if kind in admitted and "/" not in resource:
+            assert resource in admitted[kind], f"a quota on {name} refuses pods without it"
 
 
 @every_overlay
