@@ -85,8 +85,10 @@ def documents(source: Source, revision: str, *, seed: int, scratch: Path) -> Ite
     now = _revision(source, scratch / "corpus")
     if now != revision:
         raise BadInput(
-            f"the source {label(source)} changed since the plan: {revision[:24]} was promised,"
-            f" {now[:24]} is there.\nRun again; the plan will see the new content."
+            f"the source {label(source)} is not the planned one: {revision[:24]} was promised,"
+            f" {now[:24]} is there.\nWhere it has changed, run again. Where the plan was made on"
+            " another machine than the step, let a worker\nwith the image of the stages plan it, or"
+            " leave the source out."
         )
     if isinstance(source, LocalFiles):
         yield from local_files.documents(source, seed)

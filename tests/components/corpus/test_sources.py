@@ -43,5 +43,5 @@ def test_documents_are_those_of_the_revision(folder: Path, tmp_path: Path) -> No
     promised = revisions(config(folder))["files:files"]
     found = list(documents(source, promised, seed=0, scratch=tmp_path))
     assert len(found) == 40
-    with pytest.raises(BadInput, match="changed since the plan"):
+    with pytest.raises(BadInput, match="is not the planned one"):
         list(documents(source, "sha256:other", seed=0, scratch=tmp_path))

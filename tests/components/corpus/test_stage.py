@@ -108,7 +108,7 @@ def test_source_that_changed_since_the_plan_is_refused(folder: Path, make_contex
     planned = revisions(config)
     with (folder / "prose.jsonl").open("a") as file:
         file.write('{"text": "one more"}\n')
-    with pytest.raises(BadInput, match="changed since the plan"):
+    with pytest.raises(BadInput, match="is not the planned one"):
         run(config, CorpusInputs(), make_context(revisions=planned))
 
 
