@@ -19,7 +19,7 @@ from components.artifacts.manifest import Manifest
 from components.artifacts.store import Attempt
 from components.contract import StageFailure, TryAgain
 from components.execution.exit_codes import ExitCode, describe
-from components.execution.launch import Ended, Handle, Running, Status
+from components.execution.launch import Ended, Handle, Reason, Running, Status
 from components.execution.request import StageRequest
 from flows.budget import Budget
 from flows.context import Run
@@ -107,6 +107,9 @@ def make(run: Run, draft: StageRequest) -> Manifest:
             raise Interrupted(
                 f"step {draft.step} was stopped; the same command continues it", run.stopped_by
             )
+        if ended.code == 0:
+            cause = f"attempt {attempt.number} ended well, but its artifact is not in the store"
+            ended = Ended(ExitCode.FAILED, cause, Reason.APP_ERROR)
         pause = budget.pause(ended)
         if pause is None:
             raise StepFailed(draft.step, ended.code or 1, ended.cause, attempt.log)

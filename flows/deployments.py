@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from components.contract import BadInput, EnvironmentMissing, StageFailure, TryAgain
+from components.contract import BadInput, EnvironmentMissing, TryAgain
 from components.settings import Settings
 from components.settings import settings as read_settings
 from flows.automations import ensure

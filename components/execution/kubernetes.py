@@ -21,7 +21,7 @@ from components.contract import EnvironmentMissing, TryAgain
 from components.execution.cluster_api import AlreadyThere, ClusterApi, Gone, Object, is_full_for_now
 from components.execution.cluster_settings import ClusterSettings
 from components.execution.exit_codes import ExitCode
-from components.execution.job_manifest import job_name, manifests
+from components.execution.job_manifest import annotations_of, job_name, manifests
 from components.execution.job_status import NO_POD, conditions, job_status, seconds
 from components.execution.launch import (
     Ended,
@@ -78,7 +78,7 @@ class KubernetesLauncher:
         try:
             for service in services:
                 made += [name] if self._create(service) else []
-            created = self._create(job) or self._adopt(name, handle)
+            created = self._create(job) or self._adopt(name, request)
             for _ in services:
                 self._api.own_service(name, created)
         except BaseException:
@@ -177,24 +177,36 @@ class KubernetesLauncher:
     def _create(self, manifest: Object) -> Object | None:
         """Make an object; None where one of its name is there."""
         try:
-            return self._api.create(manifest)
+            created = self._api.create(manifest)
         except AlreadyThere:
             return None
+        if created["kind"] == "Job":
+            self._note("jobs", "ADDED", created)  # what was seen may be one of the same name before
+        return created
 
-    def _adopt(self, name: str, handle: Handle) -> Object:
-        """Return the Job of this name, which must be the very attempt that is asked for."""
+    def _adopt(self, name: str, request: StageRequest) -> Object:
+        """Return the Job of this name, which must be the very attempt that is asked for.
+
+        One that is over and was another run's attempt of the same number is left from a store that
+        was erased since: it makes room, and TryAgain says so.
+        """
         job = self._api.job(name)
         if job is None:
             raise TryAgain(f"Job {name} was there and is gone; the same command tries again")
         named = job["metadata"].get("annotations") or {}
-        if (named.get("strata/key"), named.get("strata/attempt")) != (
-            handle.key,
-            str(handle.attempt),
-        ):
-            raise EnvironmentMissing(
-                f"a Job {name} is there and is not ours: delete it, or use another namespace"
-            )
-        return job
+        wanted = annotations_of(request)
+        if all(named.get(each) == value for each, value in wanted.items()):
+            return job
+        of_this_store = named.get("strata/request") == wanted["strata/request"]
+        if of_this_store and {"Complete", "Failed"} & set(conditions(job)):
+            self._api.delete_job(name)
+            self._api.delete_service(name)
+            raise TryAgain(f"Job {name} was left from before the store was erased: it is deleted")
+        whose = f" but of run {named['strata/run']}" if "strata/run" in named else ""
+        raise EnvironmentMissing(
+            f"a Job {name} is there and is not ours{whose}, for "
+            f"{named.get('strata/request', 'something else')}: delete it, or use another namespace"
+        )
 
     def _job_is_absent(self, name: str) -> bool:
         try:

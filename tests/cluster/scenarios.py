@@ -7,6 +7,7 @@ here knows what kind of cluster it is.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from kubernetes import client, config
 from components.artifacts.identity import artifact_key, code_digest
 from components.artifacts.local_store import LocalStore
 from components.artifacts.store import ArtifactStore
-from components.contract import EnvironmentMissing, Resources
+from components.contract import EnvironmentMissing, Resources, TryAgain
 from components.execution.cluster_settings import ClusterSettings
 from components.execution.job_manifest import job_name
 from components.execution.kubernetes import KubernetesLauncher
@@ -221,6 +222,36 @@ def a_job_of_somebody_else_is_not_adopted(place: Place) -> None:
         place.launcher.submit(request)
 
 
+def what_is_left_from_an_erased_store_makes_room(place: Place) -> None:
+    first = place.request(upto=2)
+    assert place.launcher.wait(place.launcher.submit(first), 60).reason is Reason.COMPLETED
+    wait_until(lambda: place.items("jobs")[0]["status"].get("completionTime"), 30)
+    (left,) = place.items("jobs")
+    shutil.rmtree(place.objects.directory(f"artifacts/count/{first.key}"))
+    again = place.request(upto=2).model_copy(update={"run": "20261126-120000000-counting-0001"})
+    assert (again.key, again.attempt) == (first.key, first.attempt)
+    other = place.another_launcher()
+    with pytest.raises(TryAgain, match="left from before the store was erased"):
+        other.submit(again)
+    wait_until(lambda: not place.items("jobs"), 30)
+    assert other.wait(other.submit(again), 60).reason is Reason.COMPLETED
+    (made,) = place.items("jobs")
+    assert made["metadata"]["uid"] != left["metadata"]["uid"]
+    assert place.store.manifest("count", again.key) is not None
+    other.close()
+
+
+def a_job_that_still_runs_for_another_run_is_left_alone(place: Place) -> None:
+    first = place.request(upto=2000, seconds_each=0.05)
+    handle = place.launcher.submit(first)
+    another = first.model_copy(update={"run": "20261126-120000000-counting-0001"})
+    with pytest.raises(EnvironmentMissing, match=first.run):
+        place.launcher.submit(another)
+    assert not isinstance(place.launcher.status(handle), Ended)
+    place.launcher.cancel(handle)
+    place.launcher.wait(handle, 30)
+
+
 def a_pod_that_is_deleted_is_made_known(place: Place) -> None:
     handle = place.submit(upto=2000, seconds_each=0.05)
     place.wait_for_progress(handle)
@@ -314,6 +345,8 @@ ALL: list[Callable[[Place], None]] = [
     a_cancelled_step_saves_its_resume_point_and_frees_its_place,
     a_second_submit_adopts_the_first,
     a_job_of_somebody_else_is_not_adopted,
+    what_is_left_from_an_erased_store_makes_room,
+    a_job_that_still_runs_for_another_run_is_left_alone,
     a_pod_that_is_deleted_is_made_known,
     a_job_that_is_deleted_is_made_known,
     two_nodes_are_an_indexed_job_behind_a_service,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from components.artifacts.store import open_store
-from components.contract import TryAgain
-from components.execution.launch import Launcher
+from components.contract import StageFailure, TryAgain
+from components.execution.launch import Handle, Launcher, Status
 from components.settings import Settings
 from flows.attempts import Interrupted
 from flows.run import carry_out, directly, make_plan
@@ -76,3 +76,37 @@ def test_a_cluster_that_is_away_between_two_attempts_ends_no_run(tmp_path):
     outcome = carry_out(asked, settings, plan, engine=directly, watcher=away)
     assert outcome.record.state == "done"
     assert next(answers, None) is None
+
+
+def test_an_attempt_that_ends_well_and_leaves_nothing_is_made_again_once(tmp_path):
+    settings = Settings(home=tmp_path / "home", launcher="in_process")
+    store, asked = open_store(settings), job(until="first")
+
+    class Forgetful:
+        """Lose the artifacts of so many attempts."""
+
+        def __init__(self, launcher: Launcher, times: int) -> None:
+            self._launcher, self._times = launcher, times
+
+        def wait(self, handle: Handle, timeout: float) -> Status:
+            ended = self._launcher.wait(handle, timeout)
+            if self._times:
+                self._times -= 1
+                store.objects.delete(f"artifacts/count/{handle.key}/manifest.json")
+            return ended
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._launcher, name)
+
+    def run(times: int):
+        @contextlib.contextmanager
+        def forgetting(run):
+            run.launcher = Forgetful(run.launcher, times)
+            yield
+
+        plan = make_plan(asked, store)
+        return carry_out(asked, settings, plan, engine=directly, watcher=forgetting)
+
+    with pytest.raises(StageFailure, match="attempt 2 ended well, but its artifact is not in"):
+        run(times=2)
+    assert run(times=1).record.steps["first"].attempt == 4
