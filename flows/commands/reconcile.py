@@ -29,10 +29,11 @@ def command(*, watch: float = 0.0, dry_run: bool = False, json: bool = False) ->
             for findings in rounds:
                 emit(to_json(findings), compact=bool(watch))
             return
-        count = 0
-        for count, finding in enumerate(news(rounds), 1):
+        nothing = True
+        for finding in news(rounds):
+            nothing = False
             print(finding, flush=True)
-        if not count:
+        if nothing:
             say("nothing to set right")
     except KeyboardInterrupt:
         if not watch:
