@@ -54,8 +54,10 @@ def packages(_: Settings) -> Result:
     return "ok", f"all of {', '.join(EXTRAS)}", ""
 
 
-def sandbox(_: Settings) -> Result:
-    """Open a sandbox session in each tier, which proves its walls."""
+def sandbox(here: Settings) -> Result:
+    """Open a sandbox session in each tier, which proves its walls; the tiers that the recipes of
+    this place choose must hold.
+    """
     faults: dict[str, str] = {}
     for tier in ("bubblewrap", "landlock"):
         try:
@@ -64,12 +66,25 @@ def sandbox(_: Settings) -> Result:
                 opened(tier, Path(files)).close()
         except (StageFailure, OSError, ImportError) as error:
             faults[tier] = str(error)
-    if "bubblewrap" not in faults:
-        return "ok", "bubblewrap isolates" + ("" if faults else ", and so does landlock"), ""
+    broken = [tier for tier in _tiers(here) if tier in faults]
+    if not broken:
+        holding = [tier for tier in ("bubblewrap", "landlock") if tier not in faults]
+        return "ok", f"{holding[0]} isolates" + ", and so does landlock" * (len(holding) > 1), ""
     repair = "apt-get install bubblewrap; allow user namespaces"
     if "landlock" not in faults:
         repair += "; or set sandbox_tier=landlock where a step has it, which isolates here"
-    return "fault", faults["bubblewrap"], repair
+    return "fault", faults[broken[0]], repair
+
+
+def _tiers(here: Settings) -> set[str]:
+    """Return the sandbox tiers that a recipe chooses with the settings of this place."""
+    from flows.recipe import resolve
+
+    try:
+        steps = resolve("ci", settings=here)
+    except StageFailure:  # STRATA_SET does not hold
+        return {"bubblewrap"}
+    return {step.sandbox_tier for _, step in steps if hasattr(step, "sandbox_tier")}
 
 
 def home(here: Settings) -> Result:

@@ -5,8 +5,8 @@ import sqlalchemy as sa
 
 from components.catalog.session import Catalog, make_engine, open_catalog, upgrade
 from components.catalog.tables import HEAD
-from components.settings import Settings
-from flows.checks import catalog, store
+from components.settings import Settings, settings
+from flows.checks import catalog, sandbox, store
 from tests.servers.moto_server import moto_server
 from tests.servers.s3_server import free_port
 
@@ -93,3 +93,13 @@ def test_a_catalog_that_cannot_be_used_has_its_repair(postgres_server, tmp_path)
 def test_a_catalog_is_looked_at_without_being_made(tmp_path):
     assert catalog(Settings(home=tmp_path / "home")) == ("ok", "made by the first run", "")
     assert not (tmp_path / "home").exists()
+
+
+def test_the_sandbox_that_the_recipes_choose_must_hold(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no bwrap there
+    state, found, repair = sandbox(Settings(home=tmp_path))
+    assert (state, "`bwrap` is not installed" in found) == ("fault", True)
+    assert "set sandbox_tier=landlock" in repair
+    names = ("trajectories", "text_scores", "agent", "agent_scores")
+    chosen = ";".join(f"{name}.sandbox_tier=landlock" for name in names)
+    assert sandbox(settings({"STRATA_SET": chosen})) == ("ok", "landlock isolates", "")
