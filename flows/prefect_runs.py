@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterIdempotencyKey,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import TaskRunSort
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
@@ -96,7 +96,9 @@ def resubmit(settings: Settings, record: RunRecord) -> str:
 def resubmitted(client: SyncPrefectClient, dead: UUID) -> UUID | None:
     """Return the id of the flow run that goes on where another one died; None where none does."""
     chosen = FlowRunFilterIdempotencyKey(any_=[_again_after(dead)])
-    found = client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=chosen), limit=1)
+    found = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(idempotency_key=chosen), sort=FlowRunSort.ID_DESC, limit=1
+    )
     return found[0].id if found else None
 
 

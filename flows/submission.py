@@ -69,6 +69,8 @@ def follow(settings: Settings, flow_run: UUID, say: Callable[[str], None]) -> Ru
         try:
             now = _look(store, url, flow_run)
         except (TryAgain, httpx.HTTPError) as error:
+            if _is_refusal(error):
+                raise
             say(f"{error or type(error).__name__}; asking again")
             time.sleep(POLL_SECONDS)
             continue
@@ -110,6 +112,16 @@ def _look(store: ArtifactStore, url: str, flow_run: UUID) -> _Look:
         return _Look("PENDING", "", 0.0, None, record)
     since = time.time() - state.timestamp.timestamp() if crashed else 0.0
     return _Look(state.type.value, state.message or "", since, successor, record)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether a server has understood a question and will not answer it: asking again would
+    not help.
+    """
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    status = error.response.status_code
+    return status < 500 and status not in {408, 429}
 
 
 def _server(settings: Settings) -> str:

@@ -146,11 +146,12 @@ def test_a_submitted_run_outlives_who_asked_for_it_and_its_orchestrator(run: Clu
     asked = home.start("run", "ci", *CHANGES, "--set", f"{EVICTED}.learning_rate=0.002")
     before = run.record.steps[EVICTED].key
     wait_until(lambda: home.steps()[EVICTED].key not in {None, before}, 120, "for its orchestrator")
-    asked.end()
     wait_until(lambda: _share(home, EVICTED) > 0.05, 300, f"for {EVICTED}")
     first = home.run
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: home.run.pid != first.pid, 120, "for another orchestrator")
+    wait_until(lambda: "another one goes on" in asked.talk.read_text(), 60, "for the follower")
+    asked.end()
     assert home.run.id == first.id
     wait_until(lambda: home.steps()[EVICTED].state == "running", 60)
     home.strata("cancel")

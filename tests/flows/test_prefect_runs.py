@@ -10,7 +10,7 @@ from prefect.states import Cancelled, Completed, Pending, Running
 
 from components.settings import Settings
 from flows.prefect_client import prefect_client
-from flows.prefect_runs import RESUBMITS, close_flow_run, resubmit, was_cancelled
+from flows.prefect_runs import RESUBMITS, close_flow_run, resubmit, resubmitted, was_cancelled
 from flows.runs import RunRecord, StepRecord
 from flows.servers import private_prefect_server
 from tests.servers.s3_server import free_port
@@ -101,11 +101,13 @@ def test_a_deployment_s_run_is_asked_for_again_once_for_each_death(settings, cli
     for number in range(1, RESUBMITS + 1):
         ids.append(resubmit(settings, record(dead.id)))
         assert resubmit(settings, record(dead.id)) == ids[-1], "another reconciler asks too"
+        assert resubmitted(client, dead.id) == UUID(ids[-1]), "who follows it finds the next one"
         dead = client.read_flow_run(UUID(ids[-1]))
         assert dead.parameters == {"recipe": "ci", "new": False}
         assert f"resubmitted-{number}" in dead.tags
     assert len(set(ids)) == RESUBMITS
     assert resubmit(settings, record(dead.id)) == "", "it has died too often"
+    assert resubmitted(client, dead.id) is None
 
 
 def test_a_cancelled_run_is_not_asked_for_again(settings, client):
