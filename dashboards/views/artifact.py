@@ -34,7 +34,7 @@ def render() -> None:
     st.html(tables.key_values({"key": artifact.key, "digest": artifact.digest}))
     st.subheader("Lineage")
     st.caption("From the sources to this artifact (thick border), and what was made of it.")
-    st.graphviz_chart(graphs.lineage(found), width="stretch", alt="Lineage of the artifact")
+    st.graphviz_chart(graphs.lineage(found), width="content", alt="Lineage of the artifact")
     left, right = st.columns([1, 1], gap="large")
     with left:
         st.subheader("Facts")

@@ -103,7 +103,7 @@ def _overview(run_id: str) -> None:
     st.subheader("Pipeline")
     success = figures.success(source.scores(detail))
     dot = graphs.pipeline(detail.steps, detail.edges, success, now)
-    st.graphviz_chart(dot, width="stretch", alt="The steps of the run and what each is made of")
+    st.graphviz_chart(dot, width="content", alt="The steps of the run and what each is made of")
 
 
 def _configuration(run_id: str) -> None:
