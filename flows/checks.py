@@ -66,14 +66,14 @@ def sandbox(here: Settings) -> Result:
                 opened(tier, Path(files)).close()
         except (StageFailure, OSError, ImportError) as error:
             faults[tier] = str(error)
-    broken = [tier for tier in _tiers(here) if tier in faults]
+    holding = [tier for tier in ("bubblewrap", "landlock") if tier not in faults]
+    broken = _tiers(here) - set(holding)
     if not broken:
-        holding = [tier for tier in ("bubblewrap", "landlock") if tier not in faults]
         return "ok", f"{holding[0]} isolates" + ", and so does landlock" * (len(holding) > 1), ""
     repair = "apt-get install bubblewrap; allow user namespaces"
     if "landlock" not in faults:
         repair += "; or set sandbox_tier=landlock where a step has it, which isolates here"
-    return "fault", faults[broken[0]], repair
+    return "fault", "; ".join(faults.get(tier, f"no tier {tier} yet") for tier in broken), repair
 
 
 def _tiers(here: Settings) -> set[str]:
