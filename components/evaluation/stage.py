@@ -87,7 +87,7 @@ def _open(
     acting = config.episodes + config.sampled_episodes + config.recovery
     sandbox = None
     if acting and any(task["environment"] == "files" for task in tasks):
-        sandbox = open_sandbox(config.sandbox_tier, inputs.tasks.world / "files")
+        sandbox = open_sandbox(config.sandbox_tier, inputs.tasks.world / "files", text_tools=True)
         closing.callback(sandbox.close)
     return _Bench(
         config,

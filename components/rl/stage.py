@@ -168,7 +168,7 @@ def _open(config: RlConfig, inputs: RlInputs, context: StageContext, closing: Ex
     )
     sandbox = None
     if any(task["environment"] == "files" for task in tasks):
-        sandbox = open_sandbox(config.sandbox_tier, inputs.tasks.world / "files")
+        sandbox = open_sandbox(config.sandbox_tier, inputs.tasks.world / "files", text_tools=True)
         closing.callback(sandbox.close)
     world = load_world(inputs.tasks.world)
     writer = closing.enter_context(ResumeWriter(context))

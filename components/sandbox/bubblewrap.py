@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from components.contract import EnvironmentMissing
-from components.sandbox.interface import Limits
+from components.sandbox.interface import TEXT_TOOLS, Limits
 from components.sandbox.seccomp import filter_program
 from components.sandbox.session import NOBODY, Session
 from components.sandbox.staging import Staged
@@ -27,6 +27,7 @@ class BubblewrapSandbox(Session):
     """Hold one session in namespaces of its own."""
 
     tier = "bubblewrap"
+    tools = "/tools"
     needs = (
         "It needs user namespaces (`sysctl kernel.unprivileged_userns_clone=1`, or a container "
         "profile that allows them), seccomp and bubblewrap 0.8 or newer. Where namespaces stay "
@@ -48,18 +49,16 @@ echo proven
     def __init__(self, files: Path, limits: Limits) -> None:
         self._program = _program_or_missing()
         super().__init__(files, limits)
-        self._staged = Staged(files) if os.geteuid() == 0 else None
-        self._files = self._staged.files if self._staged else files.resolve()
+        self._staged = Staged(files)
 
     def close(self) -> None:
         """End the session and remove the copy of the files."""
         super().close()
-        if self._staged is not None:
-            self._staged.remove()
+        self._staged.remove()
 
     def _start(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         driver = [self._python, "-I", "-S", "-B", "-c", _DRIVER.read_text(encoding="utf-8")]
-        user = None if self._staged is None else NOBODY
+        user = NOBODY if os.geteuid() == 0 else None
         filter_fd = _filter_fd()
         passed = () if filter_fd is None else (filter_fd,)
         try:
@@ -96,9 +95,14 @@ echo proven
             *shown,
             *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
             *("--size", str(self.limits.scratch_bytes), "--tmpfs", "/tmp"),
-            *("--ro-bind", str(self._files), "/work", "--remount-ro", "/"),
+            *(word for name in TEXT_TOOLS for word in _link(name, self.tools)),
+            *("--ro-bind", str(self._staged.files), "/work", "--remount-ro", "/"),
             *("--setenv", "PATH", "/usr/bin:/bin", "--chdir", "/work"),
         ]
+
+
+def _link(name: str, directory: str) -> tuple[str, str, str]:
+    return ("--symlink", f"/usr/bin/{name}", f"{directory}/{name}")
 
 
 def _program_or_missing() -> str:

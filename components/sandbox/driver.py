@@ -117,7 +117,7 @@ def become_command(request: dict, place: Namespaces, stdout: int, stderr: int) -
         os.chdir(place.work)
         command = ["bash", "--norc", "--noprofile", "-c", request["command"]]
         variables = {"HOME": place.scratch, "TMPDIR": place.scratch, "LC_ALL": "C"}
-        os.execve("/bin/bash", command, {"PATH": "/usr/bin:/bin", **variables})
+        os.execve("/bin/bash", command, {"PATH": request["path"], **variables})
     finally:
         os._exit(126)
 

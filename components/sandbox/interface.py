@@ -16,6 +16,15 @@ from components.contract import EnvironmentMissing
 
 Tier = Literal["bubblewrap", "landlock", "pods"]
 
+TEXT_TOOLS = (
+    *("basename", "cat", "cksum", "cmp", "comm", "cp", "cut", "diff", "dirname", "expand", "expr"),
+    *("false", "fmt", "fold", "grep", "head", "join", "ls", "md5sum", "mkdir", "mv", "nl", "od"),
+    *("paste", "printf", "rm", "rmdir", "sed", "seq", "sha256sum", "sort", "split", "sum", "tac"),
+    *("tail", "tee", "test", "touch", "tr", "true", "truncate", "uniq", "wc", "xargs"),
+)
+"""Programs of every Debian whose output follows from the files they read. Others tell of the moment
+or the machine (`date`, `ps`, `w`): a model that learnt from them could not be made again."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -66,9 +75,12 @@ class Sandbox(Protocol):
         ...
 
 
-def open_sandbox(tier: Tier, files: Path, limits: Limits | None = None) -> Sandbox:
+def open_sandbox(
+    tier: Tier, files: Path, limits: Limits | None = None, *, text_tools: bool = False
+) -> Sandbox:
     """Open a session whose working directory shows `files` read-only, and prove its walls.
 
+    With `text_tools` its commands find nothing by name but bash's own words and `TEXT_TOOLS`.
     Raises `EnvironmentMissing` where this machine cannot isolate; there is no way to run without.
     """
     if tier == "bubblewrap":
@@ -89,4 +101,6 @@ def open_sandbox(tier: Tier, files: Path, limits: Limits | None = None) -> Sandb
     except BaseException:
         sandbox.close()
         raise
+    if text_tools:
+        sandbox.path = sandbox.tools
     return sandbox

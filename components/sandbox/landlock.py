@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from components.contract import EnvironmentMissing
-from components.sandbox.interface import Limits
+from components.sandbox.interface import TEXT_TOOLS, Limits
 from components.sandbox.seccomp import filter_program
 from components.sandbox.session import NOBODY, Session
 from components.sandbox.staging import Staged, remove_tree
@@ -71,11 +71,16 @@ echo proven
         self._user = NOBODY if os.geteuid() == 0 else None
         self._staged = Staged(files)
         self._scratch = self._staged.path / "home"
+        tools = self._staged.path / "tools"
+        tools.mkdir()
+        for name in TEXT_TOOLS:
+            (tools / name).symlink_to(f"/usr/bin/{name}")
+        self.tools = str(tools)
         sources = self._staged.path / "driver" / "components" / "sandbox"
         sources.mkdir(parents=True)
         for name, text in _PROGRAM.items():
             (sources / name).write_text(text, encoding="utf-8")
-        for path in (sources, *sources.parents[:2], *sources.iterdir()):
+        for path in (tools, sources, *sources.parents[:2], *sources.iterdir()):
             path.chmod(0o755)
 
     def close(self) -> None:

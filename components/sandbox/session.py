@@ -41,11 +41,15 @@ class Session(ABC):
     """What to do where it cannot be opened."""
     probe: ClassVar[str]
     """A script that names the walls it could cross, then says `proven`; see `selftest`."""
+    tools: str
+    """Directory in the session where `TEXT_TOOLS` are, and nothing else."""
     farewell: ClassVar[float] = 0.0
     """Seconds in which it ends its processes itself when it is told to."""
 
     def __init__(self, files: Path, limits: Limits) -> None:
         self.limits = limits
+        self.path = "/usr/bin:/bin"
+        """Where commands find programs by name."""
         self._python = _python_or_missing()
         if not files.is_dir():
             raise EnvironmentMissing(f"the sandbox's files are missing: {files} is no directory")
@@ -67,6 +71,7 @@ class Session(ABC):
         request = {
             "op": "run",
             "command": command.encode("utf-8", "replace").decode(),
+            "path": self.path,
             "cpu": cpu_seconds,
             "wall": self.limits.wall_seconds,
             "memory": self.limits.memory_bytes,

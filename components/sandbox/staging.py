@@ -40,8 +40,10 @@ class Staged:
             if path.is_file():
                 shutil.copyfile(path, copies / path.name)
                 (copies / path.name).chmod(0o644)
+                os.utime(copies / path.name, (0, 0))  # a listing tells the same at any time
         for directory in (copies, made):
             directory.chmod(0o755)
+        os.utime(copies, (0, 0))
         self.path = _numbered(made)
         self.files = self.path / FILES
 

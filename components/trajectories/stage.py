@@ -79,7 +79,9 @@ def run(
     tasks = {plan.split: _read_tasks(inputs.tasks.split(plan.split)) for plan in plans}
     commands = any(task["environment"] == "files" for split in tasks.values() for task in split)
     world = load_world(inputs.tasks.world)
-    sandbox = open_sandbox(config.sandbox_tier, world.files) if commands else None
+    sandbox = None
+    if commands:
+        sandbox = open_sandbox(config.sandbox_tier, world.files, text_tools=True)
     try:
         studio = _Studio(config, world, sandbox, load_tokenizer(inputs.tokenizer.path))
         tallies = {

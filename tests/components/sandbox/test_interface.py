@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.contract import EnvironmentMissing
-from components.sandbox.interface import Limits, Tier, open_sandbox
+from components.sandbox.interface import TEXT_TOOLS, Limits, Tier, open_sandbox
 
 TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock")
 
@@ -72,3 +72,22 @@ def test_tiers_agree_on_honest_commands(files: Path) -> None:
     finally:
         for session in sessions:
             session.close()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_text_tools_are_found_by_name_and_nothing_that_tells_the_time(
+    tier: Tier, tmp_path: Path
+) -> None:
+    (tmp_path / "901.csv").write_text("a b\n")
+    sandbox = open_sandbox(tier, tmp_path, text_tools=True)
+    try:
+        for command in ("date", "w", "ps", "unshare true", "python3 -c 1", "stat 901.csv"):
+            refused = sandbox.run(command)
+            assert refused.code == 127, command
+            assert refused.stderr == f"bash: line 1: {command.split()[0]}: command not found\n"
+        for name in TEXT_TOOLS:
+            assert sandbox.run(f"type -P {name}").stdout.strip().endswith(f"/tools/{name}")
+        assert sandbox.run("sort 901.csv | wc -c").stdout == "4\n"
+        assert " Jan  1  1970 " in sandbox.run("ls -l 901.csv").stdout
+    finally:
+        sandbox.close()
