@@ -59,15 +59,16 @@ def sandbox(here: Settings) -> Result:
     this place choose must hold.
     """
     faults: dict[str, str] = {}
-    for tier in ("bubblewrap", "landlock"):
+    tiers = ("bubblewrap", "landlock")
+    for tier in tiers:
         try:
             opened = load_function("components.sandbox.interface:open_sandbox")
             with tempfile.TemporaryDirectory() as files:
                 opened(tier, Path(files)).close()
         except (StageFailure, OSError, ImportError) as error:
             faults[tier] = str(error)
-    holding = [tier for tier in ("bubblewrap", "landlock") if tier not in faults]
-    broken = _tiers(here) - set(holding)
+    holding = [tier for tier in tiers if tier not in faults]
+    broken = sorted(_tiers(here).difference(holding))
     if not broken:
         return "ok", f"{holding[0]} isolates" + ", and so does landlock" * (len(holding) > 1), ""
     repair = "apt-get install bubblewrap; allow user namespaces"

@@ -198,7 +198,7 @@ class KubernetesLauncher:
         if all(named.get(each) == value for each, value in wanted.items()):
             return job
         of_this_store = named.get("strata/request") == wanted["strata/request"]
-        if of_this_store and {"Complete", "Failed"} & set(conditions(job)):
+        if of_this_store and _is_over(job):
             self._api.delete_job(name)
             self._api.delete_service(name)
             raise TryAgain(f"Job {name} was left from before the store was erased: it is deleted")
@@ -251,8 +251,7 @@ class KubernetesLauncher:
         if ended.kind is None and ended.code != ExitCode.DONE:
             ended = Ended(ended.code, cause(self._attempt(handle), ended.code))
         job = self._seen["jobs"].objects.get(name)
-        over = ended.code == ExitCode.DONE or {"Complete", "Failed"} & set(conditions(job or {}))
-        if job is not None and not over:
+        if job is not None and ended.code != ExitCode.DONE and not _is_over(job):
             self._api.delete_job(name)
         self._ended[handle] = ended
         return ended
@@ -327,6 +326,10 @@ class KubernetesLauncher:
             self._logs.forget(name)
         elif kind == "pods":
             self._logs.follow(seen)
+
+
+def _is_over(job: Object) -> bool:
+    return bool({"Complete", "Failed"} & set(conditions(job)))
 
 
 def _job_of(pod: Object) -> str | None:

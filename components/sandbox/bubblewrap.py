@@ -3,7 +3,7 @@ bounded `/tmp`.
 
 Run by root, the session drops to an unprivileged user first: root inside a user namespace still
 owns root's files, and the kernel does not count root's processes against a limit. The files are
-then copied to where that user can read them.
+copies, which that user can read and which have one date.
 """
 
 from __future__ import annotations

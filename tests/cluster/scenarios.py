@@ -209,7 +209,6 @@ def a_second_submit_adopts_the_first(place: Place) -> None:
     assert other.handles() == [first]
     assert place.launcher.wait(first, 60).reason is Reason.COMPLETED
     assert other.wait(first, 10).reason is Reason.COMPLETED
-    other.close()
 
 
 def a_job_of_somebody_else_is_not_adopted(place: Place) -> None:
@@ -238,7 +237,6 @@ def what_is_left_from_an_erased_store_makes_room(place: Place) -> None:
     (made,) = place.items("jobs")
     assert made["metadata"]["uid"] != left["metadata"]["uid"]
     assert place.store.manifest("count", again.key) is not None
-    other.close()
 
 
 def a_job_that_still_runs_for_another_run_is_left_alone(place: Place) -> None:
