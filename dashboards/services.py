@@ -39,11 +39,13 @@ def services(settings: Settings) -> tuple[Service, ...]:
 
 
 def answers(service: Service) -> bool:
-    """Ask a server whether it is well; False after 0.7 s."""
+    """Ask a server whether it is well, or asks for a login; False after 0.7 s."""
     try:
         with urllib.request.urlopen(service.health, timeout=_SECONDS) as response:
             return bool(response.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
+    except urllib.error.HTTPError as refused:
+        return refused.code == 401
+    except (OSError, ValueError):
         return False
 
 

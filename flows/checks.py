@@ -25,7 +25,7 @@ EXTRAS = {
     "train": ("safetensors", "torch", "transformers"),
     "servers": ("fastapi", "mlflow", "prefect", "psutil", "streamlit"),
 }
-INSTALL = "make setup, or pip install -e '.[all]' -c constraints.txt"
+INSTALL = "pip install -e '.[all]' -c constraints.txt"
 
 
 def python(_: Settings) -> Result:
@@ -185,7 +185,8 @@ def servers(here: Settings) -> Result:
             found = f"Prefect {versions['prefect']} {prefect or 'not well'}"
             return "ok", f"{found}, MLflow {versions['mlflow']} {mlflow_uri(here)}", ""
     except StageFailure as error:
-        return "fault", str(error), "start it, or unset STRATA_PREFECT"
+        found, _, repair = str(error).partition("\nFix: ")
+        return "fault", found, repair or "unset STRATA_PREFECT"
     ports = {
         "STRATA_PREFECT_PORT": here.prefect_port,
         "STRATA_MLFLOW_PORT": here.mlflow_port,

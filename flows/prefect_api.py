@@ -13,6 +13,8 @@ import os
 import sys
 import threading
 
+from flows.server_programs import HOSTS
+
 
 def main(arguments: list[str]) -> None:
     """Serve on the loopback port that the first argument names until the process is ended."""
@@ -20,9 +22,10 @@ def main(arguments: list[str]) -> None:
         threading.Thread(target=_end_with_input, name="parent-watch", daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     uvicorn.run(
-        create_app(),
+        TrustedHostMiddleware(create_app(), allowed_hosts=HOSTS, www_redirect=False),
         host="127.0.0.1",
         port=int(arguments[0]),
         log_level="warning",

@@ -14,6 +14,11 @@ from typing import Any
 from components.settings import Settings
 from flows.server_processes import Server
 
+HOSTS = ("127.0.0.1", "localhost")
+"""Names under which the servers of this machine answer: a page of another site whose name was
+pointed at the loopback address must not reach them.
+"""
+
 
 @dataclass(frozen=True)
 class ServerUrls:
@@ -81,6 +86,7 @@ def server_programs(settings: Settings, since: float = 0.0) -> tuple[Server, ...
             arguments=(
                 *("-m", "streamlit", "run", str(Path(page.origin).with_name("app.py"))),
                 *("--server.address", "127.0.0.1", "--server.headless", "true"),
+                *(part for name in HOSTS for part in ("--server.allowedHosts", name)),
                 *("--server.port", str(settings.dashboard_port)),
                 *("--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"),
             ),
@@ -120,7 +126,7 @@ def _mlflow(settings: Settings) -> Server:
         ),
         environment={
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ALLOWED_HOSTS": _allowed_hosts(settings.mlflow_port),
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name},{name}:*" for name in HOSTS),
             # Its job runner is eight more processes and 600 MB, for features we do not use.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
@@ -130,19 +136,20 @@ def _mlflow(settings: Settings) -> Server:
     )
 
 
-def _allowed_hosts(port: int) -> str:
-    return ",".join(
-        f"{host}{end}" for host in ("127.0.0.1", "localhost") for end in ("", f":{port}")
-    )
-
-
 def answers(url: str, seconds: float = 2.0) -> bool:
     """Ask a URL; True for status 200 within `seconds`."""
+    return status(url, seconds) == 200
+
+
+def status(url: str, seconds: float = 2.0) -> int | None:
+    """Ask a URL and return the status of its answer; None where none comes within `seconds`."""
     try:
         with urllib.request.urlopen(url, timeout=seconds) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
-        return False
+            return int(response.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+    except (OSError, ValueError):
+        return None
 
 
 def _worker_polls(pool: str, since: float) -> bool:

@@ -42,6 +42,7 @@ from flows.server_programs import (
     prefect_environment,
     server_programs,
     server_urls,
+    status,
 )
 
 START_SECONDS = 90.0
@@ -99,13 +100,17 @@ def running(settings: Settings) -> ServerUrls | None:
 def prefect_url(settings: Settings) -> str | None:
     """Return the Prefect API to use: the one that is set, else the one that is up, else None.
 
-    Raises TryAgain where the one that is set does not answer.
+    Raises TryAgain where the one that is set does not answer, and EnvironmentMissing where it asks
+    for a login that PREFECT_API_AUTH_STRING does not give.
     """
     if settings.prefect:
-        if not answers(f"{settings.prefect.rstrip('/')}/health", seconds=5.0):
+        found = status(f"{settings.prefect.rstrip('/')}/health", seconds=5.0)
+        if found == 401:
+            _refuse_without_login(settings.prefect)
+        elif found != 200:
             raise TryAgain(
-                f"the Prefect API at {settings.prefect} does not answer: start it, or unset "
-                "STRATA_PREFECT to use a private one"
+                f"the Prefect API at {settings.prefect} does not answer\n"
+                "Fix: start it, or unset STRATA_PREFECT to use a private one"
             )
         return settings.prefect
     url = _url_of(settings, "prefect")
@@ -156,6 +161,19 @@ def private_prefect_server(settings: Settings) -> Generator[str]:
         yield url
     finally:
         _stop(process)
+
+
+def _refuse_without_login(url: str) -> None:
+    """Ask with the login that Prefect's own settings hold; it is refused, or all is well."""
+    from flows.prefect_client import prefect_client
+
+    with prefect_client(url) as client:
+        refused = client.api_healthcheck()
+    if refused is not None:
+        raise EnvironmentMissing(
+            f"the Prefect API at {url} asks for a login, and PREFECT_API_AUTH_STRING holds none "
+            "that it knows\nFix: export PREFECT_API_AUTH_STRING=user:password"
+        ) from refused
 
 
 def _refuse_taken_port(server: Server) -> None:

@@ -3,7 +3,7 @@
 #
 #   infra/setup.sh python           create .venv and install the project at the pinned versions
 #   infra/setup.sh system [tests]   bubblewrap, Debian package lists; with `tests` Chromium, kubectl,
-#                                   docker-compose and Ceph too
+#                                   docker-compose, nginx and Ceph too
 #
 # A missing system package is installed with apt-get where the user may (root, or sudo without a
 # password); otherwise one line says what to install. Running it again when all is there is instant.
@@ -45,6 +45,16 @@ install() {
     update_lists || true
     say "installing $*"
     $apt install -y -qq --no-install-recommends "$@" >/dev/null 2>&1
+}
+
+# unpack PACKAGE: its programs to .venv/PACKAGE, without the service that it would start if installed.
+unpack() {
+    say "unpacking $1"
+    mkdir -p ".venv/$1"
+    (
+        cd ".venv/$1"
+        apt-get download -qq "$1" && dpkg -x "$1"_*.deb . && rm "$1"_*.deb && [ -x "usr/sbin/$1" ]
+    ) >/dev/null 2>&1
 }
 
 is_supported() {
@@ -96,6 +106,8 @@ set_up_system() {
         die "the tests of infra/kubernetes need kubectl: run  apt-get install kubernetes-client"
     command -v docker-compose >/dev/null 2>&1 || install docker-compose ||
         die "the tests of docker-compose.yml need it: run  apt-get install docker-compose"
+    command -v nginx >/dev/null 2>&1 || [ -x .venv/nginx/usr/sbin/nginx ] || unpack nginx ||
+        die "the tests of docker-compose.yml need nginx: run  apt-get install nginx  as root"
     # A real S3 gateway, and a clock that can be set wrong for one process.
     ceph="ceph-mon ceph-osd radosgw faketime openssl"
     command -v radosgw >/dev/null 2>&1 && command -v faketime >/dev/null 2>&1 || install $ceph ||

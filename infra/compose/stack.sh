@@ -22,12 +22,13 @@ write_secrets() {
             printf '%s\n' \
                 "POSTGRES_PASSWORD=$(random 24)" \
                 "S3_ACCESS_KEY=$(random 10)" \
-                "S3_SECRET_KEY=$(random 24)" >.env
+                "S3_SECRET_KEY=$(random 24)" \
+                "GATEWAY_PASSWORD=$(random 24)" >.env
         )
         say "wrote .env with new passwords, readable by you alone"
     fi
     [ "$(stat -c %a .env)" = 600 ] || die ".env holds passwords: run  chmod 600 .env"
-    for name in POSTGRES_PASSWORD S3_ACCESS_KEY S3_SECRET_KEY; do
+    for name in POSTGRES_PASSWORD S3_ACCESS_KEY S3_SECRET_KEY GATEWAY_PASSWORD; do
         grep -q "^$name=." .env || die ".env has no $name: add a line $name=VALUE," \
             "or move .env away to have new passwords written (with new volumes)"
     done
@@ -68,15 +69,15 @@ up() {
     export COMMIT CODE
     compose build
     compose up --detach
-    prefect=http://127.0.0.1:$(port PREFECT_PORT 4200)
-    mlflow=http://127.0.0.1:$(port MLFLOW_PORT 5000)
-    dashboard=http://127.0.0.1:$(port DASHBOARD_PORT 8501)
-    wait_for prefect .venv/bin/python infra/images/healthy.py "$prefect/api/health"
-    wait_for mlflow .venv/bin/python infra/images/healthy.py "$mlflow/health"
-    wait_for dashboard .venv/bin/python infra/images/healthy.py "$dashboard/_stcore/health"
-    wait_for worker compose exec -T worker \
-        python /strata/infra/images/healthy.py http://127.0.0.1:8080/health
-    printf '%-10s %s\n' prefect "$prefect" mlflow "$mlflow" dashboard "$dashboard"
+    # The gateway waits for the servers behind it, and is well when it asks for a login.
+    healthy="python /strata/infra/images/healthy.py"
+    wait_for gateway compose exec -T gateway $healthy http://127.0.0.1:8501/ 401
+    wait_for worker compose exec -T worker $healthy http://127.0.0.1:8080/health
+    printf '%-10s %s\n' \
+        prefect "http://127.0.0.1:$(port PREFECT_PORT 4200)" \
+        mlflow "http://127.0.0.1:$(port MLFLOW_PORT 5000)" \
+        dashboard "http://127.0.0.1:$(port DASHBOARD_PORT 8501)"
+    say "log in as strata, with the GATEWAY_PASSWORD of .env"
 }
 
 case "${1:-}" in

@@ -1,5 +1,6 @@
 # Everything that decides and nothing that needs a GPU: Prefect's server and worker, the
-# reconciler, MLflow, and the command line. Without a cluster the worker carries steps out itself.
+# reconciler, MLflow, the gateway in front of their pages, and the command line. Without a cluster
+# the worker carries steps out itself.
 #
 # It has the packages of the stages too: an artifact's key is made of their versions.
 ARG BASE=python:3.11-slim-bookworm
@@ -11,7 +12,7 @@ ARG PIP_EXTRA_INDEX_URL
 
 # The package lists stay: text sources are resolved and downloaded by package name.
 RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap tini \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap nginx tini \
     && rm -rf /var/cache/apt/archives/*.deb
 RUN useradd --create-home --uid 10001 --user-group strata && python3 -m venv /opt/strata \
     && install -d -o 10001 -g 10001 /var/lib/strata

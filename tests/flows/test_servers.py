@@ -1,4 +1,6 @@
-"""The real servers, on free ports: up, used, killed, down; nothing of them stays."""
+"""The real servers, on free ports: up, used, killed, down; nothing of them stays. The login that
+docker-compose.yml puts in front of them is asked for on all their routes.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,6 +32,7 @@ from flows.servers import (
     running,
     up,
 )
+from tests.servers.gateway import LOGIN, gateway
 
 NAMES = {"prefect", "mlflow", "dashboard", "worker"}
 
@@ -50,13 +57,28 @@ def wait_until(holds, seconds: float = 20.0) -> None:
         time.sleep(0.1)
 
 
-def status(url: str, **headers: str) -> int:
+def status(url: str, method: str = "get", **headers: str) -> int:
     try:
-        request = urllib.request.Request(url, headers=headers)
+        request = urllib.request.Request(url, headers=headers, method=method.upper())
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def handshake(url: str, origin: str = "", **headers: str) -> int:
+    """Ask for a websocket, as a page of `origin` does; return the status of the answer."""
+    place, path = urlsplit(url).netloc, urlsplit(url).path
+    asked = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": b64encode(b"sixteen bytes...").decode(),
+        "Origin": origin or f"http://{place}",
+    }
+    with closing(HTTPConnection(place, timeout=10)) as connection:
+        connection.request("GET", path, headers=asked | headers)
+        return connection.getresponse().status
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +109,93 @@ def test_every_page_answers_on_the_loopback_address_only(servers):
     assert addresses == {"0100007F"}
 
 
-def test_mlflow_refuses_another_host_name(servers):
-    assert status(mlflow_uri(servers), Host="evil.example") == 403
+def test_no_server_is_reached_by_another_name(servers):
+    """A page of another site can point its name at the loopback address."""
+    urls = running(servers)
+    assert urls is not None
+    assert status(urls.mlflow, Host="evil.example") == 403
+    assert status(f"{urls.prefect}/api/health", Host="evil.example") == 400
+    events, pages = f"{urls.prefect}/api/events/in", f"{urls.dashboard}/_stcore/stream"
+    assert handshake(events, Host="evil.example") == 400
+    assert handshake(pages, Host="evil.example") == 403
+    assert handshake(pages, origin="http://evil.example") == 403
+    assert (handshake(events), handshake(pages)) == (101, 101)
+    assert handshake(pages, Host=f"localhost:{servers.dashboard_port}") == 101
+
+
+@pytest.fixture(scope="module")
+def doors(servers, tmp_path_factory) -> Iterator[dict[str, str]]:
+    """Put the gateway of docker-compose.yml in front of the servers; its addresses by name."""
+    behind = dict(zip(("prefect", "mlflow", "dashboard"), ports(servers), strict=True))
+    with gateway(tmp_path_factory.mktemp("gateway"), behind) as addresses:
+        yield addresses
+
+
+def login(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+WEBSOCKETS = (
+    *(f"prefect/api/{path}" for path in ("events/in", "events/out", "logs/out")),
+    "prefect/api/task_runs/subscriptions/scheduled",
+    "dashboard/_stcore/stream",
+)
+
+
+def test_every_route_behind_the_gateway_asks_for_a_login(servers, doors):
+    with urllib.request.urlopen(f"http://127.0.0.1:{servers.prefect_port}/openapi.json") as answer:
+        known = json.load(answer)["paths"]
+    routes = [(method, f"prefect{path}") for path, each in known.items() for method in each]
+    assert len(routes) > 150
+    pages = ("prefect/", "prefect/runs", "mlflow/", "mlflow/health", "mlflow/version", "mlflow/api")
+    routes += [("get", page) for page in (*pages, "dashboard/", "dashboard/_stcore/health")]
+    routes += [
+        ("get", f"mlflow/{base}/2.0/mlflow/experiments/search") for base in ("api", "ajax-api")
+    ]
+    for headers in ({}, login(LOGIN[0], "guessed"), login("guest", LOGIN[1])):
+        found = {(asked, status(at(doors, asked[1]), asked[0], **headers)) for asked in routes}
+        assert {code for _, code in found} == {401}, [each for each in found if each[1] != 401][:5]
+        for path in WEBSOCKETS:
+            assert handshake(at(doors, path), **headers) == 401, path
+    for name in doors:
+        assert status(doors[name], Host="evil.example", **login(*LOGIN)) == 403
+
+
+def at(doors: dict[str, str], path: str) -> str:
+    name, _, rest = path.partition("/")
+    return f"{doors[name]}/{rest}"
+
+
+def test_who_has_the_login_reaches_pages_and_websockets(doors):
+    for name, url in doors.items():
+        assert status(url, **login(*LOGIN)) == 200, name
+    for path in WEBSOCKETS:
+        assert handshake(at(doors, path), **login(*LOGIN)) == 101, path
+
+
+def test_a_command_uses_the_login_of_prefect_and_mlflow(doors, tmp_path):
+    """The variables are Prefect's and MLflow's own."""
+    there = Settings(home=tmp_path, prefect=f"{doors['prefect']}/api", mlflow=doors["mlflow"])
+    with pytest.raises(EnvironmentMissing, match="PREFECT_API_AUTH_STRING holds none"):
+        prefect_url(there)
+    code = (
+        "import sys, mlflow; from components.settings import Settings\n"
+        "from flows.prefect_client import prefect_client; from flows.servers import prefect_url\n"
+        "there = Settings.model_validate_json(sys.argv[1])\n"
+        "with prefect_client(prefect_url(there)) as client:\n"
+        "    print(len(client.read_work_pools(limit=9)))\n"
+        "mlflow.set_tracking_uri(there.mlflow); print(len(mlflow.search_experiments()))\n"
+    )
+    user, password = LOGIN
+    known = {
+        "PREFECT_API_AUTH_STRING": f"{user}:{password}",
+        "MLFLOW_TRACKING_USERNAME": user,
+        "MLFLOW_TRACKING_PASSWORD": password,
+    }
+    command = [sys.executable, "-c", code, there.model_dump_json()]
+    done = subprocess.run(command, env=os.environ | known, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "1"]
 
 
 def test_a_second_up_starts_nothing(servers):

@@ -12,20 +12,28 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
 
 from components.settings import settings
+from tests.servers.gateway import BEHIND, CONFIGURATION
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 NAMES = sorted(yaml.safe_load(TEXT)["services"])
 SERVERS = sorted(set(NAMES) - {"buckets"})
 OF_OTHERS = {"postgres", "s3"}
-SECRETS = {"POSTGRES_PASSWORD": "pass-p", "S3_ACCESS_KEY": "key-a", "S3_SECRET_KEY": "key-s"}
+SECRETS = {
+    "POSTGRES_PASSWORD": "pass-p",
+    "S3_ACCESS_KEY": "key-a",
+    "S3_SECRET_KEY": "key-s",
+    "GATEWAY_PASSWORD": "pass-g",
+}
 
 
 def configured(**variables: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +56,8 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def test_the_servers_are_there():
-    assert NAMES == ["buckets", "dashboard", "mlflow", "postgres", "prefect", "s3", "worker"]
+    own = ["buckets", "dashboard", "gateway", "mlflow", "prefect", "worker"]
+    assert sorted([*own, *OF_OTHERS]) == NAMES
 
 
 @pytest.mark.parametrize("missing", SECRETS)
@@ -78,7 +87,7 @@ def test_ports_are_published_on_the_loopback_address_only(name):
     service = services()[name]
     ports = [str(port) for port in service.get("ports", [])]
     assert all(re.match(r"127\.0\.0\.1:\d+:\d+(/tcp)?$", port) for port in ports), ports
-    assert bool(ports) == (name not in {"buckets", "worker"})
+    assert bool(ports) == (name in {"gateway", *OF_OTHERS}), "only what asks for a password"
     assert not {"network_mode", "privileged", "pid", "ipc", "devices", "cap_add"} & set(service)
 
 
@@ -112,6 +121,7 @@ def test_each_waits_for_what_it_needs():
         "prefect": {"postgres": healthy},
         "mlflow": {"postgres": healthy, "buckets": done},
         "dashboard": {"postgres": healthy, "buckets": done},
+        "gateway": {"prefect": healthy, "mlflow": healthy, "dashboard": healthy},
         "worker": {"postgres": healthy, "prefect": healthy, "mlflow": healthy, "buckets": done},
     }
 
@@ -132,6 +142,15 @@ def test_the_names_in_addresses_are_services_and_buckets_that_are_made():
     assert hosts == {"postgres", "s3", "prefect", "mlflow"}
     used = set(re.findall(r"s3://([\w-]+)", TEXT))
     assert used == set(services()["buckets"]["command"][3:])
+
+
+def test_the_gateway_leads_to_the_servers_by_their_names_and_ports():
+    text = CONFIGURATION.read_text()
+    assert set(re.findall(r"http://(\w+):(\d+);", text)) == {(n, str(p)) for n, p in BEHIND.items()}
+    published = {port.split(":")[-1].split("/")[0] for port in services()["gateway"]["ports"]}
+    assert published == {str(port) for port in BEHIND.values()}
+    for name, port in BEHIND.items():
+        assert any(f":{port}/" in part for part in services()[name]["healthcheck"]["test"])
 
 
 def test_data_outlive_the_containers():
@@ -159,9 +178,21 @@ def test_every_server_has_a_database():
     assert made == set(re.findall(r"@postgres:5432/(\w+)", TEXT))
 
 
-def test_the_health_check_says_no_where_nothing_listens():
-    command = [sys.executable, str(ROOT / "infra/images/healthy.py"), "http://127.0.0.1:9/"]
-    assert subprocess.run(command, capture_output=True).returncode != 0
+def healthy(*arguments: str) -> bool:
+    command = [sys.executable, str(ROOT / "infra/images/healthy.py"), *arguments]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_the_health_check_wants_one_status():
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert healthy(f"{url}/")
+        assert not healthy(f"{url}/", "401")
+        assert healthy(f"{url}/nothing", "404")
+        assert not healthy(f"{url}/nothing")
+        server.shutdown()
+    assert not healthy("http://127.0.0.1:9/")
 
 
 @pytest.fixture
