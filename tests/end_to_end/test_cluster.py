@@ -7,6 +7,7 @@ nodes. The models are those of a laptop, bit for bit.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -15,16 +16,19 @@ from dataclasses import dataclass, replace
 import pytest
 import yaml
 from kubernetes import client, config
+from sqlalchemy import create_engine, inspect, text
 
 from flows.runs import RunRecord
 from tests.cluster.scenarios import IMAGE
 from tests.end_to_end.command_line import Home
 from tests.end_to_end.conftest import CiRun
+from tests.fakes.api_server.objects import KINDS
+from tests.fakes.api_server.server import TOKEN
 from tests.fakes.cluster import FakeCluster, fake_cluster
 from tests.processes import wait_until
 from tests.servers.moto_server import moto_server
-from tests.servers.postgres import postgres
-from tests.servers.s3_server import free_port
+from tests.servers.postgres import PASSWORD, postgres
+from tests.servers.s3_server import S3Server, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -40,6 +44,9 @@ class ClusterRun:
 
     home: Home
     cluster: FakeCluster
+    s3: S3Server
+    database: str
+    """URL of the catalog."""
     record: RunRecord | None = None
     """The run of `ci`, once it is over."""
 
@@ -76,7 +83,7 @@ def place(new_home, tmp_path_factory) -> Iterator[ClusterRun]:
         home = replace(home, variables=variables)
         try:
             home.strata("up")
-            yield ClusterRun(home, cluster)
+            yield ClusterRun(home, cluster, s3, variables["STRATA_CATALOG"])
         finally:
             home.strata("down")
 
@@ -158,6 +165,50 @@ def test_a_submitted_run_outlives_who_asked_for_it_and_its_orchestrator(run: Clu
     wait_until(lambda: home.run.state == "stopped", 60, "for the run to stop")
     wait_until(lambda: not _running(run.cluster), 30, "for its pods to go")
     assert len(home.attempts(EVICTED)) == 1, "the other orchestrator follows the attempt that runs"
+
+
+def test_no_secret_is_written_down(run: ClusterRun) -> None:
+    """Not in a log, a record, a database of a server, or an object of the cluster."""
+    secrets = {PASSWORD, run.s3.secret_key, TOKEN}
+    written = dict(_written(run))
+    found = [
+        (where, secret)
+        for where, data in written.items()
+        for secret in secrets
+        if secret.encode() in data
+    ]
+    assert found == []
+    lines = {where: data.count(b"\n") for where, data in written.items() if _is_told(where)}
+    assert sum(lines.values()) > 10_000
+    for place in ("home/", "bucket/", "catalog/", "cluster/"):
+        assert any(where.startswith(place) for where in written), place
+
+
+def _written(run: ClusterRun) -> Iterator[tuple[str, bytes]]:
+    """Yield everything that the runs wrote anywhere, with where it lies."""
+    for path in (*run.home.path.rglob("*"), *run.home.path.parent.glob("*.talk")):
+        if path.is_file():
+            yield f"home/{path.relative_to(run.home.path.parent)}", path.read_bytes()
+    s3 = run.s3.client()
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=run.s3.bucket):
+        for each in page["Contents"]:
+            body = s3.get_object(Bucket=run.s3.bucket, Key=each["Key"])["Body"]
+            yield f"bucket/{each['Key']}", body.read()
+    catalog = create_engine(run.database)
+    with catalog.connect() as connection:
+        for table in inspect(connection).get_table_names():
+            rows = connection.execute(text(f'SELECT t::text FROM "{table}" t'))
+            yield f"catalog/{table}", "\n".join(row for (row,) in rows).encode()
+    catalog.dispose()
+    for plural in set(KINDS) - {"secrets"}:
+        for each in run.cluster.server.objects.all(plural):
+            name = f"{plural}/{each['metadata']['name']}"
+            yield f"cluster/{name}", json.dumps(each).encode()
+
+
+def _is_told(where: str) -> bool:
+    """Return whether what lies there is read as lines: logs, journals, records."""
+    return where.endswith((".log", ".json", ".jsonl", ".talk", ".txt"))
 
 
 def _digests(record: RunRecord) -> dict[str, str | None]:
