@@ -11,6 +11,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
@@ -178,8 +179,7 @@ def test_no_secret_is_written_down(run: ClusterRun) -> None:
         if secret.encode() in data
     ]
     assert found == []
-    lines = {where: data.count(b"\n") for where, data in written.items() if _is_told(where)}
-    assert sum(lines.values()) > 10_000
+    assert sum(data.count(b"\n") for where, data in written.items() if _is_told(where)) > 10_000
     for place in ("home/", "bucket/", "catalog/", "cluster/"):
         assert any(where.startswith(place) for where in written), place
 
@@ -187,8 +187,9 @@ def test_no_secret_is_written_down(run: ClusterRun) -> None:
 def _written(run: ClusterRun) -> Iterator[tuple[str, bytes]]:
     """Yield everything that the runs wrote anywhere, with where it lies."""
     for path in (*run.home.path.rglob("*"), *run.home.path.parent.glob("*.talk")):
-        if path.is_file():
-            yield f"home/{path.relative_to(run.home.path.parent)}", path.read_bytes()
+        with suppress(FileNotFoundError):  # journals of databases come and go
+            if path.is_file():
+                yield f"home/{path.relative_to(run.home.path.parent)}", path.read_bytes()
     s3 = run.s3.client()
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=run.s3.bucket):
         for each in page["Contents"]:
