@@ -16,7 +16,7 @@ from dashboards.queries import reduce_edges
 _FRAME = (
     'rankdir=LR; bgcolor="transparent"; nodesep=0.22; ranksep=0.28; pad=0.1; margin=0;',
     'node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=10.5, '
-    'margin="0.08,0.05", height=0.55, width=0.9];',
+    'margin="0.14,0.05", height=0.55, width=0.9];',
     'edge [color="#B9B5AC", arrowsize=0.55, penwidth=1.1];',
 )
 _FILLS = {"pending": "#FAF9F7", "running": "#E8F1FA", "failed": "#FBE9E8", "condemned": "#FBE9E8"}
