@@ -30,7 +30,8 @@ def test_telemetry_is_off_and_data_lie_under_the_home(tmp_path: Path):
     assert str(tmp_path) in prefect["PREFECT_API_DATABASE_CONNECTION_URL"]
     assert prefect["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4200/api"
     assert mlflow.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    assert "*" not in mlflow.environment["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    allowed = mlflow.environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert {name.partition(":")[0] for name in allowed} == {"127.0.0.1", "localhost"}
     assert any(str(tmp_path) in argument for argument in mlflow.arguments)
     assert "--browser.gatherUsageStats" in programs["dashboard"].arguments
 
