@@ -160,8 +160,7 @@ def catalog(here: Settings) -> Result:
     try:
         seen = condition(here.catalog_url)
     except StageFailure as error:
-        found, _, repair = str(error).partition("\nFix: ")
-        return "fault", found, repair or "move it aside, then `strata catalog rebuild`"
+        return _fault(error, "move it aside, then `strata catalog rebuild`")
     where = f"{seen.server}, {seen.url}"
     if seen.revision is None:
         return "ok", f"{where}, empty: the first run makes it", ""
@@ -185,8 +184,7 @@ def servers(here: Settings) -> Result:
             found = f"Prefect {versions['prefect']} {prefect or 'not well'}"
             return "ok", f"{found}, MLflow {versions['mlflow']} {mlflow_uri(here)}", ""
     except StageFailure as error:
-        found, _, repair = str(error).partition("\nFix: ")
-        return "fault", found, repair or "unset STRATA_PREFECT"
+        return _fault(error, "unset STRATA_PREFECT")
     ports = {
         "STRATA_PREFECT_PORT": here.prefect_port,
         "STRATA_MLFLOW_PORT": here.mlflow_port,
@@ -209,6 +207,12 @@ def recipes(_: Settings) -> Result:
         except ValueError as error:
             return "fault", f"{name}: {error}", "undo your change of flows/recipes"
     return "ok", ", ".join(RECIPES), ""
+
+
+def _fault(error: StageFailure, repair: str) -> Result:
+    """Return what an error says, with its own repair where it names one."""
+    found, _, own = str(error).partition("\nFix: ")
+    return "fault", found, own or repair
 
 
 def _existing(path: Path) -> Path:

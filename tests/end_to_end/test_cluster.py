@@ -46,8 +46,6 @@ class ClusterRun:
     home: Home
     cluster: FakeCluster
     s3: S3Server
-    database: str
-    """URL of the catalog."""
     record: RunRecord | None = None
     """The run of `ci`, once it is over."""
 
@@ -84,7 +82,7 @@ def place(new_home, tmp_path_factory) -> Iterator[ClusterRun]:
         home = replace(home, variables=variables)
         try:
             home.strata("up")
-            yield ClusterRun(home, cluster, s3, variables["STRATA_CATALOG"])
+            yield ClusterRun(home, cluster, s3)
         finally:
             home.strata("down")
 
@@ -195,7 +193,7 @@ def _written(run: ClusterRun) -> Iterator[tuple[str, bytes]]:
         for each in page["Contents"]:
             body = s3.get_object(Bucket=run.s3.bucket, Key=each["Key"])["Body"]
             yield f"bucket/{each['Key']}", body.read()
-    catalog = create_engine(run.database)
+    catalog = create_engine(run.home.variables["STRATA_CATALOG"])
     with catalog.connect() as connection:
         for table in inspect(connection).get_table_names():
             rows = connection.execute(text(f'SELECT t::text FROM "{table}" t'))

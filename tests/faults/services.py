@@ -197,12 +197,8 @@ def services(place: Path) -> Generator[Services]:
         proxies = {name: Proxy(port, http=name != "database") for name, port in upstream.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
-        allowed = f"127.0.0.1:{proxies['mlflow'].port},127.0.0.1:{ports['mlflow']},127.0.0.1"
         programs = {server.name: server for server in server_programs(inside)}
-        extra = {"mlflow": {"MLFLOW_SERVER_ALLOWED_HOSTS": allowed}, "prefect": {}}
-        starting = [
-            stack.enter_context(started(programs[name], home, extra[name])) for name in ports
-        ]
+        starting = [stack.enter_context(started(programs[name], home)) for name in ports]
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda server: wait_until(server.healthy, 120, server.name), starting))
         environment = {
@@ -221,10 +217,10 @@ def services(place: Path) -> Generator[Services]:
 
 
 @contextmanager
-def started(server: Server, home: Path, extra: dict[str, str]) -> Generator[Server]:
+def started(server: Server, home: Path) -> Generator[Server]:
     """Run a server of `strata up` while the body lasts."""
     home.mkdir(parents=True, exist_ok=True)
-    environment: Any = python_environment(**{**server.environment, **extra})
+    environment: Any = python_environment(**server.environment)
     with (home.parent / f"{server.name}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *server.arguments],

@@ -32,7 +32,7 @@ from flows.servers import (
     running,
     up,
 )
-from tests.servers.gateway import LOGIN, gateway
+from tests.servers.gateway import BEHIND, LOGIN, gateway
 
 NAMES = {"prefect", "mlflow", "dashboard", "worker"}
 
@@ -126,7 +126,7 @@ def test_no_server_is_reached_by_another_name(servers):
 @pytest.fixture(scope="module")
 def doors(servers, tmp_path_factory) -> Iterator[dict[str, str]]:
     """Put the gateway of docker-compose.yml in front of the servers; its addresses by name."""
-    behind = dict(zip(("prefect", "mlflow", "dashboard"), ports(servers), strict=True))
+    behind = dict(zip(BEHIND, ports(servers), strict=True))
     with gateway(tmp_path_factory.mktemp("gateway"), behind) as addresses:
         yield addresses
 

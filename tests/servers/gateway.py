@@ -1,4 +1,4 @@
-"""The gateway of docker-compose.yml, its configuration unchanged, before servers on loopback."""
+"""The gateway of docker-compose.yml, with its own configuration, before servers on loopback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def gateway(directory: Path, servers: Mapping[str, int]) -> Generator[dict[str, 
     text = CONFIGURATION.read_text().replace("/tmp/", f"{directory}/")
     ports = {name: free_port() for name in BEHIND}
     for name, port in BEHIND.items():
-        text = text.replace(f"http://{name}:{port}", f"http://127.0.0.1:{servers[name]}")
+        there = f"{ports[name]} http://127.0.0.1:{servers[name]};"
+        text = text.replace(f"{port} http://{name}:{port};", there)
         text = text.replace(f"listen {port}", f"listen 127.0.0.1:{ports[name]}")
     (directory / "gateway.conf").write_text(text)
     users = directory / "users"
