@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,8 @@ def place(kubeconfig: str, directory: Path) -> Generator[Place]:
             launcher.close()
         for job in made.items("jobs"):
             name = job["metadata"]["name"]
-            batch.delete_namespaced_job(name, namespace, propagation_policy="Background", **raw)
+            with suppress(client.exceptions.NotFoundException):  # gone since the listing
+                batch.delete_namespaced_job(name, namespace, propagation_policy="Background", **raw)
         core.delete_namespace(namespace, **raw)
 
 
